@@ -1,0 +1,3 @@
+//! The API: HTTP over the unix socket.
+
+pub mod wire;

@@ -1,0 +1,5 @@
+//! The control plane. (Docs follow.)
+
+#![forbid(unsafe_code)]
+
+pub mod api;

@@ -1,0 +1,13 @@
+"""Read by gunicorn at start. What may differ by process is in the Procfile."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from blango import logs  # noqa: E402
+
+# One stream and one format for gunicorn and Django. No access log: the router
+# in front has one.
+logconfig_dict = logs.config(os.environ.get("LOG_LEVEL", "INFO"))
+control_socket_disable = True
