@@ -7,7 +7,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from blango import logs  # noqa: E402
 
-# One stream and one format for gunicorn and Django. No access log: the router
-# in front has one.
+# One stream and one format for gunicorn and Django.
 logconfig_dict = logs.config(os.environ.get("LOG_LEVEL", "INFO"))
 control_socket_disable = True

@@ -1,1 +1,66 @@
-fn main() {}
+//! The project's own tasks, started with `cargo xtask`.
+//!
+//! A task runs the same tools that a developer would type, and shows each command before it runs
+//! it. It needs no crate but `std`: it is the first thing that a clean clone builds.
+//!
+//! Start reading at [`main`]; each task has a file of its own.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a task is a script: it reads the environment and prints; the product does neither"
+)]
+
+mod check;
+mod deny;
+mod generate;
+mod ordinary_user;
+mod requirements;
+mod style;
+mod suite;
+mod task;
+
+use std::process::ExitCode;
+
+use task::TaskError;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  check                     format, style, lints, docs, dependencies, generated files
+  style                     the style rules alone
+  test [--install] [ROOM]   all tests; of one crate with ROOM (`logs` for `dozen-logs`)
+                            --install  install missing Debian packages first (needs root)
+  e2e [NAME]                the end-to-end tests whose names contain NAME
+  generate [--check]        write the generated files, or only tell whether they are up to date
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\n{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<(), TaskError> {
+    match words {
+        ["check"] => check::check(),
+        ["style"] => style::check(),
+        ["test", options @ ..] => suite::test(options),
+        ["e2e"] => suite::end_to_end(None),
+        ["e2e", name] if !name.starts_with('-') => suite::end_to_end(Some(name)),
+        ["generate"] => generate::write(),
+        ["generate", "--check"] => generate::check(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(TaskError::new(format!("`{}` is no task\n\n{USAGE}", words.join(" ")))),
+    }
+}

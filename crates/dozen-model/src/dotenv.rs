@@ -1,1 +1,326 @@
-//! Placeholder.
+//! A `.env` file, read once to import it as config vars.
+//!
+//! The subset is foreman's, which every other tool's files are close to: `NAME=value`, single
+//! quotes take everything literally, double quotes know backslashes, `export` in front is
+//! tolerated, and nothing is ever expanded: a `$` is a dollar sign. Whatever tools read in
+//! different ways is an error or a warning here, not a guess.
+//!
+//! Values are secrets. No error, no warning and no `Debug` output quotes one, or a part of a line
+//! that could be one.
+//!
+//! Start reading at [`Dotenv::parse`].
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{hint::Hint, names::ConfigVar};
+
+/// What a `.env` file says.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Dotenv {
+    /// The config vars in the file's order, each once.
+    pub vars: Vec<(ConfigVar, Vec<u8>)>,
+    /// Lines that were left out or may be meant otherwise; safe to print.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Debug for Dotenv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.vars.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Dotenv")
+            .field("names", &names)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a `.env` file was refused, by its line. It names variables and never quotes values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DotenvError {
+    /// Larger than [`Dotenv::LIMIT`].
+    #[error("the file has more than {} bytes", Dotenv::LIMIT)]
+    TooLarge,
+    /// Bytes that are not UTF-8.
+    #[error("line {line} is not valid UTF-8")]
+    NotText {
+        /// The line.
+        line: usize,
+    },
+    /// A NUL or a carriage return within a line.
+    #[error("line {line} holds a NUL or a lone carriage return")]
+    ControlCharacter {
+        /// The line.
+        line: usize,
+    },
+    /// A line that is not `NAME=value`.
+    #[error("line {line} is not `NAME=value`")]
+    NotAnAssignment {
+        /// The line.
+        line: usize,
+    },
+    /// A quote that is not closed on its line.
+    #[error("line {line} does not close the quote of `{name}`")]
+    Unclosed {
+        /// The line.
+        line: usize,
+        /// The variable.
+        name: ConfigVar,
+    },
+    /// Something behind the closing quote.
+    #[error("line {line} goes on after the quote of `{name}` is closed")]
+    AfterQuote {
+        /// The line.
+        line: usize,
+        /// The variable.
+        name: ConfigVar,
+    },
+    /// A name that an earlier line has.
+    #[error("line {line} sets `{name}` again, as line {first} did")]
+    Duplicate {
+        /// The line.
+        line: usize,
+        /// The line that set it first.
+        first: usize,
+        /// The variable.
+        name: ConfigVar,
+    },
+}
+
+impl Hint for DotenvError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotAnAssignment { .. } => {
+                Some("names have letters, digits and `_`, and no space stands beside the `=`".to_owned())
+            }
+            Self::Unclosed { .. } => {
+                Some("a value has one line; in double quotes `\\n` is a line break".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Dotenv {
+    /// The most bytes a file may have.
+    pub const LIMIT: usize = 256 << 10;
+
+    /// Reads the bytes of a `.env` file. A byte order mark and CRLF line ends are tolerated.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DotenvError> {
+        if bytes.len() > Self::LIMIT {
+            return Err(DotenvError::TooLarge);
+        }
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let mut file = Self::default();
+        let mut seen = BTreeMap::new();
+        for (line, raw) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+            let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+            let text = std::str::from_utf8(raw).map_err(|_| DotenvError::NotText { line })?;
+            if text.contains(['\0', '\r']) {
+                return Err(DotenvError::ControlCharacter { line });
+            }
+            file.read_line(text.trim(), line, &mut seen)?;
+        }
+        Ok(file)
+    }
+
+    fn read_line(
+        &mut self,
+        text: &str,
+        line: usize,
+        seen: &mut BTreeMap<ConfigVar, usize>,
+    ) -> Result<(), DotenvError> {
+        if text.is_empty() || text.starts_with('#') {
+            return Ok(());
+        }
+        let (name, value) = assignment(text).ok_or(DotenvError::NotAnAssignment { line })?;
+        let Ok(name) = name.parse::<ConfigVar>() else {
+            if name == "PORT" || name == "DYNO" || name.starts_with("DOZEN_") {
+                self.warnings.push(format!(
+                    "line {line}: `{}` is left out, dozen sets it",
+                    &name[..name.len().min(60)]
+                ));
+                return Ok(());
+            }
+            return Err(DotenvError::NotAnAssignment { line });
+        };
+        let value = match value.chars().next() {
+            Some('\'') => single_quoted(&value[1..], line, &name)?,
+            Some('"') => double_quoted(&value[1..], line, &name)?,
+            _ => {
+                if value.contains(" #") || value.contains("\t#") {
+                    self.warnings.push(format!(
+                        "line {line}: the `#` in the value of `{name}` is taken as a part of it; quote the value if a comment is meant"
+                    ));
+                }
+                value.to_owned()
+            }
+        };
+        if let Some(first) = seen.insert(name.clone(), line) {
+            return Err(DotenvError::Duplicate { line, first, name });
+        }
+        self.vars.push((name, value.into_bytes()));
+        Ok(())
+    }
+}
+
+/// The name and the raw value of `NAME=value` or `export NAME=value`.
+fn assignment(text: &str) -> Option<(&str, &str)> {
+    let without_export = text.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
+    let (name, value) = without_export.map_or(text, str::trim_start).split_once('=')?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let is_name = !name.is_empty() && name.bytes().all(plain);
+    // `A= b` is read in three ways by as many tools.
+    let beside = value.starts_with([' ', '\t']);
+    (is_name && !beside).then_some((name, value))
+}
+
+fn single_quoted(rest: &str, line: usize, name: &ConfigVar) -> Result<String, DotenvError> {
+    let unclosed = || DotenvError::Unclosed { line, name: name.clone() };
+    let (value, after) = rest.split_once('\'').ok_or_else(unclosed)?;
+    nothing_after(after, line, name)?;
+    Ok(value.to_owned())
+}
+
+fn double_quoted(rest: &str, line: usize, name: &ConfigVar) -> Result<String, DotenvError> {
+    let unclosed = || DotenvError::Unclosed { line, name: name.clone() };
+    let mut value = String::new();
+    let mut letters = rest.chars();
+    loop {
+        match letters.next().ok_or_else(unclosed)? {
+            '"' => break,
+            '\\' => match letters.next().ok_or_else(unclosed)? {
+                'n' => value.push('\n'),
+                other => value.push(other),
+            },
+            letter => value.push(letter),
+        }
+    }
+    nothing_after(letters.as_str(), line, name)?;
+    Ok(value)
+}
+
+/// Behind a closing quote only a comment may stand.
+fn nothing_after(rest: &str, line: usize, name: &ConfigVar) -> Result<(), DotenvError> {
+    let comment = rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#');
+    let nothing = rest.is_empty() || comment;
+    if nothing { Ok(()) } else { Err(DotenvError::AfterQuote { line, name: name.clone() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Vec<(String, String)> {
+        let vars = Dotenv::parse(text.as_bytes()).unwrap().vars;
+        vars.into_iter().map(|(name, value)| (name.to_string(), String::from_utf8(value).unwrap())).collect()
+    }
+
+    #[track_caller]
+    fn value(text: &str, expected: &str) {
+        assert_eq!(read(text), [("A".to_owned(), expected.to_owned())], "{text}");
+    }
+
+    #[test]
+    fn values_are_read_as_foreman_reads_them() {
+        value("A=b c", "b c");
+        value("A='$x \\n \"'", "$x \\n \"");
+        value("A=\"a\\nb \\\"c\\\" \\\\n \\$d\"", "a\nb \"c\" \\n $d");
+        value("A=$HOME/`id`$(id)", "$HOME/`id`$(id)");
+        value("A=x=y", "x=y");
+        value("A=", "");
+        value("A=\"\"", "");
+        value("A=it's", "it's");
+        value("export A=b", "b");
+        value("\u{feff}# c\r\n\r\n  A=b  \r\n", "b");
+        value("A='b' # comment", "b");
+    }
+
+    #[test]
+    fn the_order_of_the_file_is_kept() {
+        let names: Vec<String> = read("B=1\nA=2\n_c3=4").into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["B", "A", "_c3"]);
+    }
+
+    #[test]
+    fn a_bad_line_is_an_error_with_its_number_and_without_its_text() {
+        for bad in [
+            "topsecret",
+            "A =topsecret",
+            "A= topsecret",
+            "1A=topsecret",
+            "A-B=topsecret",
+            "=topsecret",
+            "export topsecret",
+            "Ä=topsecret",
+        ] {
+            let error = Dotenv::parse(format!("OK=1\n{bad}").as_bytes()).unwrap_err();
+            assert_eq!(error, DotenvError::NotAnAssignment { line: 2 }, "{bad}");
+            assert!(!format!("{error} {error:?} {:?}", error.hint()).contains("topsecret"));
+        }
+        for bad in ["A='topsecret", "A=\"topsecret", "A=\"topsecret\\\"", "A=\"topsecret\\"] {
+            assert!(
+                matches!(Dotenv::parse(bad.as_bytes()), Err(DotenvError::Unclosed { line: 1, .. })),
+                "{bad}"
+            );
+        }
+        for bad in ["A='b'topsecret", "A=\"b\" topsecret", "A='b'#c"] {
+            assert!(
+                matches!(Dotenv::parse(bad.as_bytes()), Err(DotenvError::AfterQuote { line: 1, .. })),
+                "{bad}"
+            );
+        }
+        assert_eq!(Dotenv::parse(b"A=\xff"), Err(DotenvError::NotText { line: 1 }));
+        assert_eq!(Dotenv::parse(b"\nA=\0"), Err(DotenvError::ControlCharacter { line: 2 }));
+        assert_eq!(Dotenv::parse(b"A=b\rB=c"), Err(DotenvError::ControlCharacter { line: 1 }));
+        assert_eq!(Dotenv::parse(&vec![b'#'; Dotenv::LIMIT + 1]), Err(DotenvError::TooLarge));
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_an_error() {
+        let error = Dotenv::parse(b"A=1\nB=2\nA=3").unwrap_err();
+        assert_eq!(error.to_string(), "line 3 sets `A` again, as line 1 did");
+    }
+
+    #[test]
+    fn what_dozen_sets_itself_is_left_out_with_a_warning() {
+        let file = Dotenv::parse(b"PORT=5000\nDOZEN_HOME=/x\nA=1").unwrap();
+        assert_eq!(file.vars.len(), 1);
+        assert_eq!(file.warnings[0], "line 1: `PORT` is left out, dozen sets it");
+        assert_eq!(file.warnings.len(), 2);
+    }
+
+    #[test]
+    fn a_hash_in_a_bare_value_is_kept_with_a_warning() {
+        let file = Dotenv::parse(b"A=b #c\nB=b#c").unwrap();
+        assert_eq!(file.vars[0].1, b"b #c");
+        assert_eq!(file.warnings.len(), 1);
+    }
+
+    #[test]
+    fn debug_output_masks_the_values() {
+        let shown = format!("{:?}", Dotenv::parse(b"A=topsecret").unwrap());
+        assert!(shown.contains('A') && !shown.contains("topsecret"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_or_say_too_much(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[A-F=\"'# \\\\\\n\\r\\x1b]{0,80}") {
+            for bytes in [bytes, text.into_bytes()] {
+                if let Err(error) = Dotenv::parse(&bytes) {
+                    let said = error.to_string();
+                    prop_assert!(said.len() < 500 && !said.chars().any(char::is_control), "{said}");
+                }
+            }
+        }
+
+        #[test]
+        fn a_quoted_value_is_read_back(secret in "[^\\x00\\r\\n]{0,60}") {
+            let double = format!("A=\"{}\"", secret.replace('\\', "\\\\").replace('"', "\\\""));
+            prop_assert_eq!(read(&double), [("A".to_owned(), secret.clone())]);
+            if !secret.contains('\'') {
+                prop_assert_eq!(read(&format!("A='{secret}'")), [("A".to_owned(), secret)]);
+            }
+        }
+    }
+}

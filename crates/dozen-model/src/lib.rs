@@ -12,6 +12,7 @@
 pub mod command_line;
 pub mod digest;
 pub mod dotenv;
+mod excerpt;
 pub mod formation;
 pub mod hint;
 pub mod image;

@@ -61,7 +61,7 @@ mod tests {
         for (word, meant) in [
             ("procesess", "processes"),
             ("service", "services"),
-            ("Services", "services"),
+            ("SERVICES", "services"),
             ("helath", "health"),
             ("wbe", "web"),
             ("formations", "formation"),

@@ -1,1 +1,65 @@
-//! Placeholder.
+//! The router: the HTTP data plane, a process of its own.
+//!
+//! It owns the public listeners and the route table in memory, and promises that no request is
+//! lost while the table changes: a request that was never sent to an app goes to another instance
+//! or is held, bounded, until one is there. Control gives it tables over a unix socket and may die
+//! at any time: the last table is on disk, and the router serves by it.
+//!
+//! ```text
+//! listener -> head_scan (raw bytes) -> hyper -> service -> route -> forward -> pool -> app
+//!                                                  \-> static_site, answer (pages of our own)
+//! control  -> protocol -> board (swap, in-flight counts) <- every thread
+//! ```
+//!
+//! It relies on its starter for bound listeners (see [`bind_listeners`] and [`Launch`]) and for
+//! being restarted. It knows no store, starts no process and reads no environment.
+//!
+//! Start reading at [`router_main`], then [`service`](self) and `forward`.
+
+#![forbid(unsafe_code)]
+
+mod access_files;
+mod access_log;
+mod answer;
+mod app_list;
+mod attempt;
+mod board;
+pub mod client;
+mod connection;
+mod content_type;
+mod control_socket;
+mod error;
+mod exchange;
+mod fd_passing;
+mod forward;
+mod guard;
+mod h_code;
+mod head_scan;
+mod headers;
+mod host;
+mod launch;
+mod listen;
+mod options;
+mod pool;
+mod privilege;
+mod protocol;
+mod request_body;
+mod request_id;
+mod response_body;
+mod service;
+mod start;
+mod static_file;
+mod static_site;
+mod status;
+mod table_file;
+mod tunnel;
+mod upstream;
+mod websocket;
+mod worker;
+
+pub use error::RouterError;
+pub use launch::{Launch, LaunchSettings};
+pub use listen::bind_listeners;
+pub use options::{DropTo, Limits, RouterOptions};
+pub use protocol::{EndpointLoad, RouterStatus};
+pub use start::router_main;

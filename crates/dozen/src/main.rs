@@ -1,1 +1,49 @@
-fn main() {}
+//! The binary: every process of dozen begins here.
+//!
+//! `dozen shim` and `dozen router` are the platform's own processes. They are recognised before
+//! anything else happens: the shim forks, so no thread and no runtime may exist yet. Everything
+//! else is the command line, [`cli`].
+//!
+//! ```text
+//! cli -> verbs -> client -> API of control          (verbs/server.rs starts control itself)
+//!         |-> context, upload, attach, follow
+//!         \-> output, progress
+//! ```
+//!
+//! The binary decides nothing about apps: that is the control plane's part.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+mod app_name;
+mod attach;
+mod cli;
+mod cli_error;
+mod client;
+mod context;
+mod daemon;
+mod follow;
+mod git;
+mod heroku_forms;
+mod output;
+mod printable;
+mod progress;
+mod session;
+mod settings;
+mod table;
+mod time_words;
+mod upload;
+mod verbs;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    match words.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("shim") => dozen_sandbox::shim_main(words),
+        Some("router") => match dozen_router::RouterOptions::from_stdin() {
+            Ok(options) => dozen_router::router_main(options),
+            Err(_) => ExitCode::from(2),
+        },
+        _ => cli::main(),
+    }
+}

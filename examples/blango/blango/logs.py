@@ -28,7 +28,13 @@ class LineFormatter(logging.Formatter):
 def config(level):
     # The loggers that come with handlers of their own give them up for root's.
     plain = {"handlers": [], "level": "NOTSET", "propagate": True}
-    names = ["django", "django.server", "gunicorn.error", "gunicorn.access"]
+    names = ["django", "django.server", "gunicorn.error"]
+    quiet = {
+        # The router in front has an access log.
+        "gunicorn.access": plain | {"level": "WARNING"},
+        # Django leaves it to the server to drop the body of an answer to HEAD.
+        "gunicorn.http.wsgi": plain | {"level": "ERROR"},
+    }
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -41,5 +47,5 @@ def config(level):
             }
         },
         "root": {"handlers": ["stdout"], "level": level.upper()},
-        "loggers": {name: plain for name in names},
+        "loggers": {name: plain for name in names} | quiet,
     }

@@ -23,6 +23,10 @@ class PostForm(PictureForm):
         help_text=f"Up to {MAX_TAGS}, with commas between them.",
     )  # fmt: skip
 
+    field_order = [
+        "title", "summary", "body", "picture", "picture_alt", "tag_names", "draft"
+    ]  # fmt: skip
+
     class Meta:
         model = Post
         fields = ["title", "summary", "body", "picture", "picture_alt", "draft"]

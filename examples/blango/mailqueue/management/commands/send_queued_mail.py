@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 from django.core.management.base import BaseCommand
-from django.db import Error, close_old_connections
+from django.db import Error, connection
 
 from mailqueue import queue
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("mailqueue.worker")
 
 
 class Stop(BaseException):
@@ -45,10 +45,10 @@ class Command(BaseCommand):
     def work(self, poll, drain):
         while not self.stopping:
             try:
-                close_old_connections()
                 mail = queue.claim(self.worker)
             except Error as error:  # the database restarts, or is moved
                 log.warning("cannot reach the queue: %s", type(error).__name__)
+                connection.close()  # the next round opens a new one
                 mail = None
             if mail:
                 self.send(mail)

@@ -1,0 +1,127 @@
+//! The key of a cached layer: named parts, so that a miss can say which of them changed.
+//!
+//! A part's value is a digest or a short text; values of the environment enter as digests only.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use dozen_model::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::BuildError,
+    store::{Lease, LayerStore, read_json, write_json},
+};
+
+/// What a cached layer depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct CacheKey(BTreeMap<String, String>);
+
+impl CacheKey {
+    /// Adds a part whose value may be shown.
+    pub(crate) fn with(&mut self, part: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(part.into(), value.into());
+    }
+
+    /// Adds a part by its digest.
+    pub(crate) fn with_bytes(&mut self, part: impl Into<String>, bytes: &[u8]) {
+        self.with(part, Digest::of(bytes).hex());
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(&self.0).unwrap_or_default())
+    }
+
+    /// The names of the parts that differ.
+    fn changed_since(&self, before: &Self) -> Vec<String> {
+        let names = self.0.keys().chain(before.0.keys());
+        let mut changed: Vec<String> = names.filter(|name| self.0.get(*name) != before.0.get(*name)).cloned().collect();
+        changed.sort();
+        changed.dedup();
+        changed
+    }
+}
+
+/// One kind of cached layers, of one app.
+pub(crate) struct LayerCache<'a> {
+    store: &'a LayerStore,
+    kind: &'static str,
+    app: &'a str,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    key: CacheKey,
+    layers: BTreeMap<String, Digest>,
+    notes: Vec<String>,
+}
+
+/// What the cache answers.
+pub(crate) enum Lookup {
+    /// The layers by name, kept by leases, and what was noted when they were made.
+    Hit(BTreeMap<String, Digest>, Vec<Lease>, Vec<String>),
+    /// Why there is none, as words.
+    Miss(String),
+}
+
+impl<'a> LayerCache<'a> {
+    pub(crate) fn new(store: &'a LayerStore, kind: &'static str, app: &'a str) -> Self {
+        Self { store, kind, app }
+    }
+
+    pub(crate) fn look_up(&self, key: &CacheKey) -> Lookup {
+        if let Some(entry) = read_json::<Entry>(&self.entry_path(key)).filter(|entry| entry.key == *key) {
+            let leases: Vec<Lease> = entry.layers.values().map(|digest| self.store.lease(digest)).collect();
+            if entry.layers.values().all(|digest| self.store.has(digest)) {
+                entry.layers.values().for_each(|digest| self.store.touch(digest));
+                return Lookup::Hit(entry.layers, leases, entry.notes);
+            }
+            return Lookup::Miss("the cached layer was pruned".into());
+        }
+        let Some(before) = read_json::<CacheKey>(&self.last_path()) else {
+            return Lookup::Miss("nothing is cached yet".into());
+        };
+        let changed = key.changed_since(&before);
+        Lookup::Miss(if changed.is_empty() {
+            "the cached layer was pruned".into()
+        } else {
+            format!("changed: {}", changed.join(", "))
+        })
+    }
+
+    pub(crate) fn put(
+        &self,
+        key: &CacheKey,
+        layers: &BTreeMap<String, Digest>,
+        notes: &[String],
+    ) -> Result<(), BuildError> {
+        let entry = Entry { key: key.clone(), layers: layers.clone(), notes: notes.to_vec() };
+        write_json(&self.entry_path(key), &entry)?;
+        write_json(&self.last_path(), key)
+    }
+
+    fn entry_path(&self, key: &CacheKey) -> PathBuf {
+        self.store.cache().join(self.kind).join(format!("{}.json", key.digest().hex()))
+    }
+
+    fn last_path(&self) -> PathBuf {
+        self.store.cache().join(self.kind).join("last").join(format!("{}.json", self.app))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_miss_names_the_parts_that_changed() {
+        let mut before = CacheKey::default();
+        before.with("lock", "a");
+        before.with("runtime", "3.11.7");
+        let mut after = before.clone();
+        after.with("lock", "b");
+        after.with("index settings", "x");
+        assert_eq!(after.changed_since(&before), ["index settings", "lock"]);
+        assert_ne!(after.digest(), before.digest());
+    }
+}

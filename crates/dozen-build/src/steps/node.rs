@@ -1,0 +1,191 @@
+//! The dependency step of Node: `npm ci` into `node_modules`, as one layer or two.
+//!
+//! With a build script there are two layers: `full`, with what only the build needs, which the
+//! asset step sees, and `production`, pruned, which the image gets. Both are cached by one key.
+//! Install scripts of packages run, inside the walls like everything else.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use dozen_model::digest::Digest;
+
+use super::{
+    CACHE, base_env,
+    python::{Dependencies, copy_in},
+    real_runtime, runtime_bin,
+    session::Session,
+    writable,
+};
+use crate::{
+    cache_key::{CacheKey, LayerCache, Lookup},
+    error::BuildError,
+    overlay_upper,
+    plan::{NodePlan, PLAN_VERSION},
+    runtime::{Installed, layer::npm_of},
+    step::{AppMount, WalledStep},
+    tree::Tree,
+    tree_copy::Adoption,
+};
+
+/// The layer with packages that only the build needs.
+pub(crate) const FULL: &str = "full";
+
+/// What the Node steps need to know.
+pub(crate) struct NodeStep<'a> {
+    pub(crate) plan: &'a NodePlan,
+    pub(crate) runtime: &'a Installed,
+    pub(crate) tree: &'a Tree,
+    pub(crate) app_layer: &'a Digest,
+}
+
+pub(crate) fn node_dependencies(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<Dependencies, BuildError> {
+    let npm = node.npm()?;
+    let mut key = session.input.dependency_key()?;
+    node.add_to(&mut key, &npm)?;
+    let app = session.input.app.clone();
+    let cache = LayerCache::new(session.input.store, "dependencies", app.as_str());
+    let reason = match cache.look_up(&key) {
+        Lookup::Hit(layers, leases, warnings) => {
+            session.leases.extend(leases);
+            let decision = "cached: nothing that decides about packages changed".to_owned();
+            return Ok(Dependencies { layers, warnings, cached: true, decision });
+        }
+        Lookup::Miss(reason) => reason,
+    };
+    session.say(&format!("installing, because {reason}"));
+    let layers = install(session, node)?;
+    cache.put(&key, &layers, &[])?;
+    Ok(Dependencies { layers, warnings: Vec::new(), cached: false, decision: format!("packages installed by npm ({reason})") })
+}
+
+impl NodeStep<'_> {
+    /// npm's own program; Debian keeps it elsewhere.
+    fn npm(&self) -> Result<PathBuf, BuildError> {
+        let places = [npm_of(self.runtime), PathBuf::from("/usr/share/nodejs/npm")];
+        let found = places.into_iter().map(|place| place.join("bin/npm-cli.js")).find(|path| path.is_file());
+        found.ok_or_else(|| BuildError::ToolMissing {
+            tool: "npm".into(),
+            reason: format!("it is not beside Node {}", self.runtime.version),
+        })
+    }
+
+    fn add_to(&self, key: &mut CacheKey, npm: &Path) -> Result<(), BuildError> {
+        key.with("plan", format!("node {PLAN_VERSION}"));
+        key.with("runtime", format!("{} {}", self.runtime.version, self.runtime.prefix.display()));
+        let package = npm.parent().and_then(Path::parent).map(|folder| folder.join("package.json"));
+        let facts = package.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let version = serde_json::from_slice::<serde_json::Value>(&facts).unwrap_or_default();
+        key.with("tool", format!("npm {}", version["version"].as_str().unwrap_or("unknown")));
+        for name in &self.plan.manifest_files {
+            let bytes = self.tree.read(name)?.unwrap_or_default();
+            // Of `package.json` only what installs: a changed script or version is no reason.
+            let part = if name == "package.json" { installing_part(&bytes) } else { bytes };
+            key.with_bytes(name.as_str(), &part);
+        }
+        key.with("build script", self.plan.has_build().to_string());
+        if self.plan.needs_tree {
+            key.with("source tree", self.app_layer.hex());
+        }
+        Ok(())
+    }
+
+    /// A step of npm: its arguments follow the program.
+    pub(crate) fn step(&self, session: &Session<'_>, name: &str, app: AppMount) -> Result<WalledStep, BuildError> {
+        let mut env = base_env(&["/app/node_modules/.bin".to_owned(), runtime_bin(self.runtime)]);
+        let settings = [
+            ("npm_config_cache", CACHE),
+            ("npm_config_audit", "false"),
+            ("npm_config_fund", "false"),
+            ("npm_config_update_notifier", "false"),
+            ("npm_config_progress", "false"),
+        ];
+        env.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut binds = vec![writable(session.tool_cache("npm")?, CACHE)];
+        binds.extend(real_runtime(self.runtime));
+        session.input.add_network(&mut env, &mut binds);
+        let argv = vec![self.runtime.program.display().to_string(), self.npm()?.display().to_string()];
+        let (name, timeout) = (name.to_owned(), Duration::MAX);
+        Ok(WalledStep { name, argv, env, app, binds, network: true, timeout, build_user: None })
+    }
+}
+
+/// The sections of `package.json` that `npm ci` reads.
+fn installing_part(package_json: &[u8]) -> Vec<u8> {
+    let json: serde_json::Value = serde_json::from_slice(package_json).unwrap_or_default();
+    let sections = [
+        "dependencies",
+        "devDependencies",
+        "optionalDependencies",
+        "peerDependencies",
+        "overrides",
+        "bundleDependencies",
+        "workspaces",
+        "engines",
+    ];
+    let kept: BTreeMap<&str, &serde_json::Value> = sections.into_iter().map(|name| (name, &json[name])).collect();
+    serde_json::to_vec(&kept).unwrap_or_default()
+}
+
+fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<String, Digest>, BuildError> {
+    let place = session.folder("dependencies")?;
+    let lowers = if node.plan.needs_tree { vec![session.input.store.path(node.app_layer)] } else { Vec::new() };
+    let (mount, result) = match lowers.first() {
+        Some(lower) => {
+            let (upper, work) = (session.folder("dependencies/upper")?, session.folder("dependencies/work")?);
+            overlay_upper::prepare(&upper, lower, &[])?;
+            session.give(&work)?;
+            (AppMount::Layers { lower: lowers.clone(), upper: Some(upper.clone()) }, upper)
+        }
+        None => {
+            for name in &node.plan.manifest_files {
+                copy_in(node.tree, name, &place)?;
+            }
+            (AppMount::Writable(place.clone()), place)
+        }
+    };
+    session.give(&result)?;
+    let verb = if node.plan.locked { "ci" } else { "install" };
+    let with_build = node.plan.has_build();
+    let mut step = node.step(session, "install", mount.clone())?;
+    step.argv.extend([verb.to_owned(), (if with_build { "--include=dev" } else { "--omit=dev" }).to_owned()]);
+    session.run_well(step)?;
+    let mut layers = BTreeMap::new();
+    if with_build {
+        layers.insert(FULL.to_owned(), adopt_modules(session, &result, &lowers, "full-out")?);
+        let mut step = node.step(session, "prune", mount)?;
+        step.argv.extend(["prune".to_owned(), "--omit=dev".to_owned()]);
+        session.run_well(step)?;
+    }
+    layers.insert(Dependencies::PRODUCTION.to_owned(), adopt_modules(session, &result, &lowers, "production-out")?);
+    Ok(layers)
+}
+
+/// Makes a layer of `node_modules`, or of all that was written over the tree.
+fn adopt_modules(
+    session: &mut Session<'_>,
+    result: &Path,
+    lowers: &[PathBuf],
+    out: &str,
+) -> Result<Digest, BuildError> {
+    let store = session.input.store;
+    let (digest, lease) = if lowers.is_empty() {
+        let (out, modules) = (session.folder(out)?, result.join("node_modules"));
+        let moved = out.join("node_modules");
+        if modules.is_dir() {
+            std::fs::rename(&modules, &moved).map_err(BuildError::io("take `node_modules`"))?;
+        }
+        let adopted = store.adopt(&out, Adoption::default())?;
+        if moved.is_dir() {
+            // Pruning goes on from it.
+            std::fs::rename(&moved, &modules).map_err(BuildError::io("put `node_modules` back"))?;
+        }
+        adopted
+    } else {
+        store.adopt(result, Adoption { whiteouts: true, ..Adoption::default() })?
+    };
+    session.leases.push(lease);
+    Ok(digest)
+}

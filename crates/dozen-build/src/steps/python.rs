@@ -1,0 +1,257 @@
+//! The dependency step of Python: packages into a virtualenv at `/app/.venv`, as a layer.
+//!
+//! Only the files that decide are there while it runs, so the result depends on them alone and is
+//! cached by them. Where parts of the tree itself are installed, the whole tree is there, as a
+//! layer below, and in the key. uv installs; copies, since a link would let an app change uv's
+//! cache. Bytecode is compiled as unchecked-hash (a layer's times say nothing), by one process in
+//! a fixed order, so equal input gives equal bytes.
+//!
+//! Start reading at [`python_dependencies`].
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use dozen_model::digest::Digest;
+
+use super::{
+    APP, CACHE, TOOLS, VENV, base_env, read_only, real_runtime, runtime_bin,
+    session::{Session, failed},
+    site_packages, writable,
+};
+use crate::{
+    cache_key::{CacheKey, LayerCache, Lookup},
+    error::BuildError,
+    overlay_upper,
+    plan::{PLAN_VERSION, PythonLock, PythonPlan},
+    runtime::Installed,
+    step::{AppMount, StepEnd, WalledStep},
+    tree::Tree,
+    tree_copy::Adoption,
+    uv_tool::UV_VERSION,
+};
+
+/// The dependency layers of an app and what to say about them.
+pub(crate) struct Dependencies {
+    /// Layers by name; Python has one, Node may have a second for its build.
+    pub(crate) layers: BTreeMap<String, Digest>,
+    /// Warnings about what was installed.
+    pub(crate) warnings: Vec<String>,
+    /// Whether they came from the cache.
+    pub(crate) cached: bool,
+    /// One line for the log.
+    pub(crate) decision: String,
+}
+
+impl Dependencies {
+    /// The layer that the image gets.
+    pub(crate) const PRODUCTION: &str = "production";
+}
+
+/// What both Python steps need to know.
+pub(crate) struct PythonStep<'a> {
+    pub(crate) plan: &'a PythonPlan,
+    pub(crate) runtime: &'a Installed,
+    pub(crate) uv: &'a Path,
+    pub(crate) tree: &'a Tree,
+    pub(crate) app_layer: &'a Digest,
+}
+
+pub(crate) fn python_dependencies(
+    session: &mut Session<'_>,
+    python: &PythonStep<'_>,
+) -> Result<Dependencies, BuildError> {
+    let mut key = session.input.dependency_key()?;
+    python.add_to(&mut key)?;
+    let app = session.input.app.clone();
+    let cache = LayerCache::new(session.input.store, "dependencies", app.as_str());
+    let reason = match cache.look_up(&key) {
+        Lookup::Hit(layers, leases, warnings) => {
+            session.leases.extend(leases);
+            let decision = "cached: nothing that decides about packages changed".to_owned();
+            return Ok(Dependencies { layers, warnings, cached: true, decision });
+        }
+        Lookup::Miss(reason) => reason,
+    };
+    session.say(&format!("installing, because {reason}"));
+    let (result, lowers) = install(session, python)?;
+    let packages = site_packages::tidy(&result.join(".venv"))?;
+    if !lowers.is_empty() {
+        overlay_upper::settle(&result, &lowers)?;
+    }
+    let adoption = Adoption { whiteouts: !lowers.is_empty(), ..Adoption::default() };
+    let (digest, lease) = session.input.store.adopt(&result, adoption)?;
+    session.leases.push(lease);
+    let layers = BTreeMap::from([(Dependencies::PRODUCTION.to_owned(), digest)]);
+    let warnings = python.warnings(&packages);
+    cache.put(&key, &layers, &warnings)?;
+    let decision = format!("{} packages installed by uv {UV_VERSION} ({reason})", packages.len());
+    Ok(Dependencies { layers, warnings, cached: false, decision })
+}
+
+impl PythonStep<'_> {
+    fn add_to(&self, key: &mut CacheKey) -> Result<(), BuildError> {
+        key.with("plan", format!("python {PLAN_VERSION}"));
+        key.with("tool", format!("uv {UV_VERSION}"));
+        key.with("runtime", format!("{} {}", self.runtime.version, self.runtime.prefix.display()));
+        for name in &self.plan.manifest_files {
+            key.with_bytes(name.as_str(), &self.tree.read(name)?.unwrap_or_default());
+        }
+        if let PythonLock::Pipfile(pinned) = &self.plan.lock {
+            key.with_bytes("Pipfile.lock", pinned.text.as_bytes());
+        }
+        if self.plan.needs_tree {
+            key.with("source tree", self.app_layer.hex());
+        }
+        Ok(())
+    }
+
+    /// Packages that were installed but are named nowhere: the next build may get others.
+    fn warnings(&self, packages: &[site_packages::Package]) -> Vec<String> {
+        let PythonLock::Requirements { file, hashed: false } = &self.plan.lock else { return Vec::new() };
+        let unnamed: Vec<&str> = packages
+            .iter()
+            .map(|package| package.name.as_str())
+            .filter(|name| !self.plan.packages.contains(*name))
+            .collect();
+        if unnamed.is_empty() || self.plan.needs_tree {
+            return Vec::new();
+        }
+        let more = if unnamed.len() > 8 { " and more" } else { "" };
+        let names = unnamed.iter().take(8).copied().collect::<Vec<_>>().join(", ");
+        vec![format!("{file} does not name {names}{more}, which were installed too (factor II)")]
+    }
+
+    /// A step of uv or Python, with `/app` as given.
+    pub(crate) fn step(&self, session: &Session<'_>, name: &str, app: AppMount) -> Result<WalledStep, BuildError> {
+        let uv = format!("{TOOLS}/uv");
+        let mut env = base_env(&[format!("{VENV}/bin"), runtime_bin(self.runtime)]);
+        let pairs = [
+            ("UV_CACHE_DIR", CACHE),
+            ("UV_LINK_MODE", "copy"),
+            ("UV_COMPILE_BYTECODE", "0"),
+            ("UV_NO_PROGRESS", "1"),
+            ("UV_PYTHON_DOWNLOADS", "never"),
+            ("UV_PROJECT_ENVIRONMENT", VENV),
+            ("UV_SYSTEM_CERTS", "1"),
+            ("VIRTUAL_ENV", VENV),
+            // Debug information names folders that differ from build to build.
+            ("CFLAGS", "-O2 -g0"),
+            ("CXXFLAGS", "-O2 -g0"),
+        ];
+        env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        env.insert("UV_PYTHON".into(), self.runtime.program.display().to_string());
+        let mut binds = vec![read_only(self.uv, uv.as_str()), writable(session.tool_cache("uv")?, CACHE)];
+        binds.extend(real_runtime(self.runtime));
+        session.input.add_network(&mut env, &mut binds);
+        Ok(WalledStep {
+            name: name.to_owned(),
+            argv: vec![uv],
+            env,
+            app,
+            binds,
+            network: true,
+            timeout: Duration::MAX,
+            build_user: None,
+        })
+    }
+
+    /// Compiles `folders` inside the walls.
+    pub(crate) fn compile(
+        &self,
+        session: &mut Session<'_>,
+        app: AppMount,
+        folders: Vec<String>,
+    ) -> Result<(), BuildError> {
+        let mut step = self.step(session, "compile", app)?;
+        step.network = false;
+        step.argv = compile_command(&self.runtime.program, folders);
+        let ended = session.run(step)?;
+        // Status 1: a file with another Python's syntax, such as a template of code.
+        match ended.end {
+            StepEnd::Exited(0 | 1) => Ok(()),
+            _ => Err(failed("compile", ended, None)),
+        }
+    }
+
+    /// `/app/.venv/lib/python3.11/site-packages`.
+    pub(crate) fn site_packages(&self) -> String {
+        let [major, minor, _] = self.runtime.number().0;
+        format!("{VENV}/lib/python{major}.{minor}/site-packages")
+    }
+}
+
+/// Compiles without `site`, so that nothing of the app runs; one process, in sorted order.
+pub(crate) fn compile_command(python: &Path, folders: Vec<String>) -> Vec<String> {
+    let fixed = ["-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"];
+    let mut argv = vec![python.display().to_string()];
+    argv.extend(fixed.map(str::to_owned));
+    argv.extend(folders);
+    argv
+}
+
+/// Runs uv; returns the tree that holds what it made, and the layers that were below it.
+fn install(session: &mut Session<'_>, python: &PythonStep<'_>) -> Result<(PathBuf, Vec<PathBuf>), BuildError> {
+    let place = session.folder("dependencies")?;
+    let (mount, result, lowers) = if python.plan.needs_tree {
+        let lower = vec![session.input.store.path(python.app_layer)];
+        let (upper, work) = (session.folder("dependencies/upper")?, session.folder("dependencies/work")?);
+        overlay_upper::prepare(&upper, &lower[0], &[])?;
+        session.give(&work)?;
+        (AppMount::Layers { lower: lower.clone(), upper: Some(upper.clone()) }, upper, lower)
+    } else {
+        for name in &python.plan.manifest_files {
+            copy_in(python.tree, name, &place)?;
+        }
+        (AppMount::Writable(place.clone()), place.clone(), Vec::new())
+    };
+    let requirements = match &python.plan.lock {
+        PythonLock::Pipfile(pinned) => {
+            // Beside the app's files only while it installs.
+            std::fs::write(result.join("requirements.dozen.txt"), &pinned.text)
+                .map_err(BuildError::io("write the converted lock"))?;
+            Some(("requirements.dozen.txt".to_owned(), true))
+        }
+        PythonLock::Requirements { file, hashed } => Some((file.clone(), *hashed)),
+        PythonLock::Pyproject => Some(("pyproject.toml".to_owned(), false)),
+        PythonLock::Uv | PythonLock::Nothing => None,
+    };
+    session.give(&result)?;
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    if python.plan.lock == PythonLock::Uv {
+        let mut step = python.step(session, "install", mount.clone())?;
+        step.argv.extend(words("sync --locked --no-dev --no-editable --no-install-project"));
+        session.run_well(step)?;
+    } else {
+        let mut step = python.step(session, "install", mount.clone())?;
+        step.argv.extend(words(&format!("venv --no-project --quiet {VENV}")));
+        session.run_well(step)?;
+        if let Some((file, hashed)) = &requirements {
+            let mut step = python.step(session, "install", mount.clone())?;
+            step.argv.extend(words(&format!("pip install --python {VENV}/bin/python")));
+            step.argv.extend(hashed.then(|| "--require-hashes".to_owned()));
+            step.argv.extend(["--requirement".to_owned(), format!("{APP}/{file}")]);
+            session.run_well(step)?;
+        }
+    }
+    python.compile(session, mount, vec![python.site_packages()])?;
+    if python.plan.needs_tree {
+        return Ok((result, lowers));
+    }
+    // Of a scratch folder only the virtualenv becomes the layer.
+    let out = session.folder("dependencies-out")?;
+    std::fs::rename(result.join(".venv"), out.join(".venv")).map_err(BuildError::io("take the virtualenv"))?;
+    Ok((out, Vec::new()))
+}
+
+/// Copies one file of the tree to the same place below `folder`.
+pub(crate) fn copy_in(tree: &Tree, name: &str, folder: &Path) -> Result<(), BuildError> {
+    let Some(bytes) = tree.read(name)? else { return Ok(()) };
+    let target = folder.join(name);
+    if let Some(above) = target.parent() {
+        std::fs::create_dir_all(above).map_err(BuildError::io("make a folder of the build"))?;
+    }
+    std::fs::write(target, bytes).map_err(BuildError::io("copy a file for the dependency step"))
+}

@@ -1,0 +1,180 @@
+//! One build while it runs: its input, its scratch folder, its listener, its deadline.
+//!
+//! Every command goes through [`Session::run`]: lines are redacted and cut before anyone sees
+//! them, the last ones are kept for the error, and nothing runs after a cancel or the deadline.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    build::BuildInput,
+    error::{BuildError, shown},
+    events::BuildEvents,
+    redaction::redact,
+    step::{StepEnd, StepRunner, StepWatch, WalledStep},
+    steps::{HOME, writable},
+    store::{Lease, set_mode},
+    tree_copy::{give_tree, remove_tree},
+};
+
+/// Lines kept for an error.
+const TAIL: usize = 40;
+/// The longest line that is passed on.
+const LONGEST_LINE: usize = 4096;
+
+/// One build while it runs.
+pub(crate) struct Session<'a> {
+    pub(crate) input: &'a BuildInput<'a>,
+    runner: &'a dyn StepRunner,
+    events: &'a mut dyn BuildEvents,
+    scratch: PathBuf,
+    deadline: Instant,
+    step: (String, Instant),
+    /// Layers that this build uses.
+    pub(crate) leases: Vec<Lease>,
+}
+
+/// How a command ended, and its last lines.
+pub(crate) struct Ended {
+    pub(crate) end: StepEnd,
+    pub(crate) tail: Vec<String>,
+}
+
+impl Ended {
+    pub(crate) fn is_well(&self) -> bool {
+        self.end == StepEnd::Exited(0)
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        input: &'a BuildInput<'a>,
+        runner: &'a dyn StepRunner,
+        events: &'a mut dyn BuildEvents,
+    ) -> Result<Self, BuildError> {
+        let scratch = tempfile::Builder::new()
+            .prefix("build-")
+            .tempdir_in(input.store.tmp())
+            .map_err(BuildError::io("make a folder in `tmp`"))?
+            .keep();
+        let now = Instant::now();
+        let deadline = now + BuildInput::DEFAULT_TIMEOUT;
+        Ok(Self { input, runner, events, scratch, deadline, step: (String::new(), now), leases: Vec::new() })
+    }
+
+    /// Sets the time that the whole build may take.
+    pub(crate) fn limit(&mut self, timeout: Duration) {
+        self.deadline = Instant::now() + timeout;
+    }
+
+    pub(crate) fn start(&mut self, step: &str) -> Result<(), BuildError> {
+        self.check_cancelled()?;
+        self.step = (step.to_owned(), Instant::now());
+        self.events.step_started(step);
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self, decision: &str) {
+        self.events.step_ended(&self.step.0, decision, self.step.1.elapsed());
+    }
+
+    /// A line of ours in the log of the current step.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.events.line(&self.step.0, line);
+    }
+
+    fn check_cancelled(&self) -> Result<(), BuildError> {
+        if self.input.cancel.load(Ordering::Relaxed) { Err(BuildError::Cancelled) } else { Ok(()) }
+    }
+
+    /// A new folder in the scratch folder.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, BuildError> {
+        let path = self.scratch.join(name);
+        std::fs::create_dir_all(&path).map_err(BuildError::io("make a folder of the build"))?;
+        set_mode(&path, 0o755)?;
+        Ok(path)
+    }
+
+    /// Gives a tree to the user that builds, where there is one.
+    pub(crate) fn give(&self, path: &Path) -> Result<(), BuildError> {
+        match self.input.build_user {
+            Some(user) => give_tree(path, user.uid, user.gid),
+            None => Ok(()),
+        }
+    }
+
+    /// The download cache of one tool for this app, owned by the user that builds.
+    pub(crate) fn tool_cache(&self, tool: &str) -> Result<PathBuf, BuildError> {
+        use std::os::unix::fs::MetadataExt;
+        let path = self.input.store.cache().join(tool).join(self.input.app.as_str());
+        std::fs::create_dir_all(&path).map_err(BuildError::io("make a cache folder"))?;
+        let owner = std::fs::metadata(&path).map_err(BuildError::io("read a cache folder"))?.uid();
+        if self.input.build_user.is_some_and(|user| user.uid != owner) {
+            self.give(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// Runs one command; a bad end is the caller's matter, except when the build is to stop.
+    pub(crate) fn run(&mut self, mut step: WalledStep) -> Result<Ended, BuildError> {
+        self.check_cancelled()?;
+        let home = self.folder("home")?;
+        std::fs::create_dir_all(home.join("tmp")).map_err(BuildError::io("make a folder of the build"))?;
+        self.give(&home)?;
+        step.binds.push(writable(&home, HOME));
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        step.timeout = step.timeout.min(left);
+        step.build_user = self.input.build_user;
+        let mut tail = VecDeque::new();
+        let (events, secrets, name) = (&mut *self.events, &self.input.secrets, &self.step.0);
+        let mut line = |bytes: &[u8]| {
+            let clean = redact(&bytes[..bytes.len().min(LONGEST_LINE)], secrets);
+            let text = String::from_utf8_lossy(&clean).trim_end().to_owned();
+            events.line(name, &text);
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(text);
+        };
+        let mut watch = StepWatch { line: &mut line, cancel: &self.input.cancel };
+        let end = self.runner.run(&step, &mut watch)?;
+        if end == StepEnd::Cancelled {
+            return Err(BuildError::Cancelled);
+        }
+        Ok(Ended { end, tail: tail.into_iter().collect() })
+    }
+
+    /// Runs one command that must end well.
+    pub(crate) fn run_well(&mut self, step: WalledStep) -> Result<(), BuildError> {
+        let name = step.name.clone();
+        let ended = self.run(step)?;
+        if ended.is_well() { Ok(()) } else { Err(failed(&name, ended, None)) }
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.scratch) {
+            tracing::warn!(%error, "a build's scratch folder stays until the next start");
+        }
+    }
+}
+
+/// The error for a command that did not end well.
+pub(crate) fn failed(step: &str, ended: Ended, advice: Option<String>) -> BuildError {
+    BuildError::StepFailed {
+        step: step.to_owned(),
+        end: ended.end,
+        // A hint and a screen get no control characters from an app.
+        tail: ended.tail.iter().map(|line| shown_line(line)).collect(),
+        advice,
+    }
+}
+
+fn shown_line(line: &str) -> String {
+    if line.chars().any(char::is_control) { shown(line.replace('\t', "    ").as_bytes()) } else { line.to_owned() }
+}

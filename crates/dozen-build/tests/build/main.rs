@@ -1,0 +1,13 @@
+//! Builds with the real tools: git, uv, pip, npm, and real walls.
+//!
+//! What needs the package registries is in `with_registries`, so that it can be filtered.
+
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test says by panicking what went wrong")]
+
+mod archives;
+mod bench;
+mod detection;
+mod export;
+mod layer_store;
+mod walls;
+mod with_registries;

@@ -1,0 +1,206 @@
+//! Why the control plane refused or could not do something.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use dozen_model::{
+    hint::Hint,
+    names::{AppName, ConfigVar, Domain, ServiceName, StageName},
+    release::ReleaseNumber,
+};
+
+use crate::api::wire::ErrorBody;
+
+/// Why a request was refused, or what of our own went wrong.
+///
+/// No variant holds a config value or a service's URL: errors reach logs and screens.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant's message is its documentation")]
+pub enum ControlError {
+    #[error("another server runs on `{}`", home.display())]
+    HomeTaken { home: PathBuf },
+    #[error("could not prepare `{}`", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("could not listen on `{address}`")]
+    Listen { address: String, source: io::Error },
+    #[error("the database `{}` was written by a newer dozen (schema {found}, this one knows {known})", path.display())]
+    NewerSchema { path: PathBuf, found: usize, known: usize },
+    #[error("the database `{}` is damaged: {detail}", path.display())]
+    DamagedStore { path: PathBuf, detail: String },
+    #[error("could not read or write the database")]
+    Store(#[from] rusqlite::Error),
+    #[error("could not use the key file `{}`: {detail}", path.display())]
+    Key { path: PathBuf, detail: String },
+    #[error("a stored secret of {what} does not open with this key")]
+    Sealed { what: String },
+    #[error("there is no app `{app}`")]
+    NoSuchApp { app: String, nearest: Option<String> },
+    #[error("app `{app}` has no stage `{stage}`")]
+    NoSuchStage { app: AppName, stage: StageName, nearest: Option<String> },
+    #[error("there is an app `{app}` already")]
+    AppTaken { app: AppName },
+    #[error("there is no release {number} of `{app}`")]
+    NoSuchRelease { app: AppName, number: ReleaseNumber, last: Option<ReleaseNumber> },
+    #[error("`{app}` has no release yet")]
+    NoRelease { app: AppName },
+    #[error("`{app}` has no earlier release to return to")]
+    NoEarlierRelease { app: AppName },
+    #[error("there is no process type `{process}` in this release")]
+    NoSuchProcess { process: String, known: Vec<String>, nearest: Option<String> },
+    #[error("there is no process `{name}`")]
+    NoSuchInstance { name: String },
+    #[error("there is no deploy {number}")]
+    NoSuchDeploy { number: u64 },
+    #[error("`{domain}` belongs to `{owner}`")]
+    DomainTaken { domain: Domain, owner: AppName },
+    #[error("`{domain}` is not a domain of this app")]
+    NoSuchDomain { domain: String },
+    #[error("`{domain}` is answered for every app already: names below the base domain are dozen's")]
+    DomainReserved { domain: Domain },
+    #[error("there is no service `{name}`")]
+    NoSuchService { name: String, nearest: Option<String> },
+    #[error("there is a service `{name}` already")]
+    ServiceTaken { name: ServiceName },
+    #[error("`{name}` is attached to nothing")]
+    NotAttached { name: ServiceName },
+    #[error("`{var}` is already attached to `{service}`")]
+    VarAttached { var: ConfigVar, service: ServiceName },
+    #[error("`{var}` is set by the service `{service}`")]
+    VarOfService { var: ConfigVar, service: ServiceName },
+    #[error("`{name}` is not set")]
+    NotSet { name: String, nearest: Option<String> },
+    #[error("config of `{app}` would be {bytes} bytes; the limit is {limit}")]
+    ConfigTooLarge { app: AppName, bytes: usize, limit: usize },
+    #[error("the value of `{var}` contains a NUL byte, which no environment can hold")]
+    NulInValue { var: String },
+    #[error("required config is not set: {}", names.join(", "))]
+    RequiredConfig { names: Vec<String> },
+    #[error("{count} instances of `{process}` are more than the limit of {limit}")]
+    TooMany { process: String, count: u32, limit: u32 },
+    #[error("the image has no process types")]
+    NoProcesses,
+    #[error("the release phase ended with {reason}")]
+    PhaseFailed { reason: String, log_tail: Vec<String> },
+    #[error("the release phase took longer than {limit:?} and was stopped")]
+    PhaseTimeout { limit: Duration, log_tail: Vec<String> },
+    #[error("the release phase was found dead without a result; it is not run again")]
+    PhaseUnknown { log_tail: Vec<String> },
+    #[error("{message}")]
+    NotReady { message: String, hint: Option<String>, log_tail: Vec<String> },
+    #[error("{message}")]
+    Build { message: String, hint: Option<String>, log_tail: Vec<String>, internal: bool },
+    #[error("the deploy was cancelled")]
+    Cancelled,
+    #[error("{0}")]
+    BadRequest(String),
+    #[error(transparent)]
+    Service(#[from] dozen_services::ServiceError),
+    #[error(transparent)]
+    Name(#[from] dozen_model::names::NameError),
+    #[error("could not run a process: {0}")]
+    Run(#[from] dozen_run::RunError),
+    #[error("the router did not answer: {0}")]
+    Router(String),
+    #[error("could not {what}")]
+    Io { what: String, source: io::Error },
+}
+
+impl ControlError {
+    /// An I/O error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// Whether dozen or its machine is at fault, not the request.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Sealed { .. } | Self::Router(_) | Self::Run(_) | Self::Io { .. } => true,
+            Self::Build { internal, .. } => *internal,
+            _ => false,
+        }
+    }
+
+    /// Whether what was asked for does not exist.
+    pub fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSuchApp { .. }
+                | Self::NoSuchStage { .. }
+                | Self::NoSuchRelease { .. }
+                | Self::NoSuchDeploy { .. }
+                | Self::NoSuchService { .. }
+                | Self::NoSuchInstance { .. }
+        )
+    }
+
+    /// The form that travels to the CLI: the message with its causes, the hint, the log's tail.
+    pub fn body(&self) -> ErrorBody {
+        let mut message = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
+            cause = error.source();
+        }
+        ErrorBody { message, hint: self.hint(), log_tail: self.log_tail(), internal: self.is_internal() }
+    }
+
+    fn log_tail(&self) -> Vec<String> {
+        match self {
+            Self::PhaseFailed { log_tail, .. }
+            | Self::PhaseTimeout { log_tail, .. }
+            | Self::PhaseUnknown { log_tail }
+            | Self::NotReady { log_tail, .. }
+            | Self::Build { log_tail, .. } => log_tail.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Hint for ControlError {
+    fn hint(&self) -> Option<String> {
+        let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
+        match self {
+            Self::HomeTaken { .. } => {
+                Some("see `dozen server status`; another home needs another DOZEN_HOME and DOZEN_RUN".into())
+            }
+            Self::Listen { .. } => Some("stop what listens there, or set DOZEN_LISTEN to another address".into()),
+            Self::NewerSchema { .. } => Some("run the newer dozen, or restore an older state.db".into()),
+            Self::DamagedStore { path, .. } => Some(format!(
+                "it was left as it is; stop the server, move `{}` away and put a copy from a backup in its place",
+                path.display()
+            )),
+            Self::Key { .. } | Self::Sealed { .. } => {
+                Some("put the key that this state.db was written with in its place, or name it in DOZEN_KEY_FILE".into())
+            }
+            Self::NoSuchApp { nearest, .. } => {
+                meant(nearest).or(Some("see `dozen apps`, or make it with `dozen create`".into()))
+            }
+            Self::NoSuchStage { nearest, .. } => meant(nearest).or(Some("see `dozen apps`".into())),
+            Self::AppTaken { .. } => Some("choose another name, or see `dozen apps`".into()),
+            Self::NoSuchRelease { .. } | Self::NoEarlierRelease { .. } => Some("see `dozen releases`".into()),
+            Self::NoRelease { .. } => Some("deploy it first: `dozen deploy`, or `git push dozen main`".into()),
+            Self::NoSuchProcess { nearest, known, .. } => {
+                meant(nearest).or_else(|| Some(format!("this release has: {}", known.join(", "))))
+            }
+            Self::NoSuchInstance { .. } => Some("see `dozen ps`".into()),
+            Self::NoSuchDeploy { .. } => Some("see `dozen builds`".into()),
+            Self::NoSuchDomain { .. } => Some("see `dozen domains`".into()),
+            Self::NoSuchService { nearest, .. } => meant(nearest).or(Some("see `dozen services list`".into())),
+            Self::VarAttached { service, .. } => Some(format!("run `dozen services detach {service}` first")),
+            Self::VarOfService { service, .. } => Some(format!("run `dozen services detach {service}` first")),
+            Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),
+            Self::RequiredConfig { names } => {
+                Some(format!("set it with `dozen config set {}=…`", names.first().map_or("NAME", |n| n)))
+            }
+            Self::PhaseFailed { .. } => Some("what ran before runs on; mend the `release:` process and deploy again".into()),
+            Self::PhaseTimeout { .. } => Some("raise `timeout` below `[release]` in dozen.toml".into()),
+            Self::PhaseUnknown { .. } => Some("look at the database, then deploy again".into()),
+            Self::NotReady { hint, .. } | Self::Build { hint, .. } => hint.clone(),
+            Self::Service(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

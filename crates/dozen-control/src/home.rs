@@ -1,0 +1,147 @@
+//! The server's folders: where each kind of state lives, and with which mode.
+//!
+//! ```text
+//! DOZEN_HOME/            0711 as root, else 0700
+//!   lock                 held by the one server of this home
+//!   state.db  key        0600
+//!   layers/  images/     the image store
+//!   cache/               dependency layers by key, tools
+//!   incoming/            uploaded trees, by deploy id
+//!   builds/              one folder for each running build, gone with it
+//!   services/            data of sqlite and volume services, by service id
+//!   logs/APP/STAGE/      app streams and our own lines
+//!   deploys/APP/STAGE/   the events of each deploy
+//!   router/              what the router writes: its table, access lines
+//! DOZEN_RUN/             0700: sockets and instance folders, gone after a reboot
+//! ```
+//!
+//! Two servers on one home are refused by [`Home::open`]'s lock.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use dozen_model::names::{AppName, StageName};
+use rustix::fs::FlockOperation;
+
+use crate::error::ControlError;
+
+/// The folders of one server; holding it is holding the home's lock.
+#[derive(Debug)]
+pub struct Home {
+    root: PathBuf,
+    run: PathBuf,
+    _lock: File,
+}
+
+impl Home {
+    /// Makes the folders and takes the lock.
+    ///
+    /// # Errors
+    /// [`ControlError::HomeTaken`] when another server holds the lock, [`ControlError::Folder`]
+    /// when a folder cannot be made.
+    pub fn open(root: &Path, run: &Path) -> Result<Self, ControlError> {
+        let as_root = rustix::process::geteuid().is_root();
+        make(root, if as_root { 0o711 } else { 0o700 })?;
+        make(run, if as_root { 0o711 } else { 0o700 })?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(root.join("lock"))
+            .map_err(|source| ControlError::Folder { path: root.join("lock"), source })?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| ControlError::HomeTaken { home: root.to_owned() })?;
+        let home = Self { root: root.to_owned(), run: run.to_owned(), _lock: lock };
+        for name in ["layers", "images", "cache", "incoming", "builds", "services", "logs", "deploys"] {
+            make(&home.root.join(name), 0o700)?;
+        }
+        make(&home.router(), 0o700)?;
+        make(&home.instances(), 0o700)?;
+        Ok(home)
+    }
+
+    /// `DOZEN_HOME`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `DOZEN_RUN`.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("state.db")
+    }
+
+    /// The API's socket below `run`.
+    pub fn api_socket(run: &Path) -> PathBuf {
+        run.join("control.sock")
+    }
+
+    /// The router's control socket.
+    pub fn router_socket(&self) -> PathBuf {
+        self.run.join("router.sock")
+    }
+
+    /// Instance folders.
+    pub fn instances(&self) -> PathBuf {
+        self.run.join("i")
+    }
+
+    /// What the router writes.
+    pub fn router(&self) -> PathBuf {
+        self.root.join("router")
+    }
+
+    /// Read-only layers by digest.
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    /// The uploaded tree of a deploy.
+    pub fn incoming(&self, deploy: i64) -> PathBuf {
+        self.root.join("incoming").join(deploy.to_string())
+    }
+
+    /// The folder of a running build.
+    pub fn build(&self, deploy: i64) -> PathBuf {
+        self.root.join("builds").join(deploy.to_string())
+    }
+
+    /// Data of a service.
+    pub fn service(&self, service: i64) -> PathBuf {
+        self.root.join("services").join(service.to_string())
+    }
+
+    /// Log streams of a stage.
+    pub fn logs(&self, app: &AppName, stage: &StageName) -> PathBuf {
+        self.root.join("logs").join(app.as_str()).join(stage.as_str())
+    }
+
+    /// The events of a stage's deploys.
+    pub fn deploys(&self, app: &AppName, stage: &StageName) -> PathBuf {
+        self.root.join("deploys").join(app.as_str()).join(stage.as_str())
+    }
+}
+
+/// Makes a folder with its parents; an existing one gets the mode.
+pub(crate) fn make(path: &Path, mode: u32) -> Result<(), ControlError> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    let set = made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+    set.map_err(|source| ControlError::Folder { path: path.to_owned(), source })
+}
+
+/// Removes a tree of ours; one that is not there is fine.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

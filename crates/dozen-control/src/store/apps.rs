@@ -1,0 +1,168 @@
+//! Apps and their stages.
+
+use dozen_model::{
+    formation::Formation,
+    names::{AppName, StageName},
+    release::ReleaseNumber,
+    suggestion::nearest,
+};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Store, json_column, now, to_json, word_column};
+use crate::error::ControlError;
+
+/// An app.
+#[derive(Debug, Clone)]
+pub struct AppRow {
+    /// Row id.
+    pub id: i64,
+    /// Its name.
+    pub name: AppName,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+/// The names of a stage and the id of its row: what most calls need.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StageKey {
+    /// Row id.
+    pub id: i64,
+    /// App.
+    pub app: AppName,
+    /// Stage.
+    pub stage: StageName,
+}
+
+impl StageKey {
+    /// The name under which secrets of this stage are sealed.
+    pub fn owner(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.app, self.stage)
+    }
+}
+
+/// A stage.
+#[derive(Debug, Clone)]
+pub struct StageRow {
+    /// Its names.
+    pub key: StageKey,
+    /// Whether `down` stopped it.
+    pub stopped: bool,
+    /// Wanted counts.
+    pub formation: Formation,
+    /// The release that serves.
+    pub current: Option<ReleaseNumber>,
+}
+
+const STAGE: &str = "SELECT stages.id, apps.name, stages.name, stopped, formation, current_release
+                     FROM stages JOIN apps ON apps.id = stages.app";
+
+fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
+    Ok(StageRow {
+        key: StageKey { id: row.get(0)?, app: word_column(row, 1)?, stage: word_column(row, 2)? },
+        stopped: row.get(3)?,
+        formation: json_column(row, 4)?,
+        current: row.get::<_, Option<i64>>(5)?.map(|number| ReleaseNumber(number.unsigned_abs())),
+    })
+}
+
+impl Store {
+    /// All apps by name.
+    pub fn apps(&self) -> Result<Vec<AppRow>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached("SELECT id, name, created_at FROM apps ORDER BY name")?;
+        let rows = query.query_map([], |row| {
+            Ok(AppRow { id: row.get(0)?, name: word_column(row, 1)?, created_at: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Makes an app with its `production` stage.
+    ///
+    /// # Errors
+    /// [`ControlError::AppTaken`] when there is one of that name.
+    pub fn create_app(&self, app: &AppName) -> Result<(), ControlError> {
+        let mut connection = self.lock();
+        let change = connection.transaction()?;
+        let made = change.execute(
+            "INSERT OR IGNORE INTO apps (name, created_at) VALUES (?1, ?2)",
+            params![app.as_str(), now()],
+        )?;
+        if made == 0 {
+            return Err(ControlError::AppTaken { app: app.clone() });
+        }
+        let id = change.last_insert_rowid();
+        change.execute(
+            "INSERT INTO stages (app, name, created_at) VALUES (?1, ?2, ?3)",
+            params![id, StageName::production().as_str(), now()],
+        )?;
+        Ok(change.commit()?)
+    }
+
+    /// Makes a stage of an existing app; one that exists is fine.
+    pub fn create_stage(&self, app: &AppName, stage: &StageName) -> Result<(), ControlError> {
+        self.lock().execute(
+            "INSERT OR IGNORE INTO stages (app, name, created_at) SELECT id, ?2, ?3 FROM apps WHERE name = ?1",
+            params![app.as_str(), stage.as_str(), now()],
+        )?;
+        Ok(())
+    }
+
+    /// Deletes an app with all rows it owns.
+    pub fn delete_app(&self, app: &AppName) -> Result<(), ControlError> {
+        self.lock().execute("DELETE FROM apps WHERE name = ?1", [app.as_str()])?;
+        Ok(())
+    }
+
+    /// All stages.
+    pub fn stages(&self) -> Result<Vec<StageRow>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached(&format!("{STAGE} ORDER BY apps.name, stages.id"))?;
+        let rows = query.query_map([], stage_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// One stage by its names.
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchApp`] or [`ControlError::NoSuchStage`], with the nearest name.
+    pub fn stage(&self, app: &AppName, stage: &StageName) -> Result<StageRow, ControlError> {
+        let found = {
+            let connection = self.lock();
+            let sql = format!("{STAGE} WHERE apps.name = ?1 AND stages.name = ?2");
+            let mut query = connection.prepare_cached(&sql)?;
+            query.query_row([app.as_str(), stage.as_str()], stage_row).optional()?
+        };
+        if let Some(row) = found {
+            return Ok(row);
+        }
+        let apps = self.apps()?;
+        if apps.iter().all(|row| row.name != *app) {
+            let near = nearest(app.as_str(), apps.iter().map(|row| row.name.as_str()));
+            return Err(ControlError::NoSuchApp { app: app.to_string(), nearest: near.map(str::to_owned) });
+        }
+        let stages = self.stages()?;
+        let known = stages.iter().filter(|row| row.key.app == *app).map(|row| row.key.stage.as_str());
+        let near = nearest(stage.as_str(), known).map(str::to_owned);
+        Err(ControlError::NoSuchStage { app: app.clone(), stage: stage.clone(), nearest: near })
+    }
+
+    /// One stage by its row.
+    pub fn stage_by_id(&self, id: i64) -> Result<Option<StageRow>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached(&format!("{STAGE} WHERE stages.id = ?1"))?;
+        Ok(query.query_row([id], stage_row).optional()?)
+    }
+
+    /// Sets the wanted counts.
+    pub fn set_formation(&self, stage: i64, formation: &Formation) -> Result<(), ControlError> {
+        let sql = "UPDATE stages SET formation = ?2 WHERE id = ?1";
+        self.lock().execute(sql, params![stage, to_json(formation)])?;
+        Ok(())
+    }
+
+    /// Remembers whether `down` stopped the stage.
+    pub fn set_stopped(&self, stage: i64, stopped: bool) -> Result<(), ControlError> {
+        self.lock().execute("UPDATE stages SET stopped = ?2 WHERE id = ?1", params![stage, stopped])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! Deploys: every change that makes a release, with the steps it has done.
+
+use dozen_model::{digest::Digest, release::ReleaseNumber};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Store, json_column, now, now_ms, to_json, word_column};
+use crate::{
+    api::wire::{DeploySource, ErrorBody},
+    error::ControlError,
+};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// The word that is stored and shown.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            pub(crate) fn column(row: &Row<'_>, index: usize) -> rusqlite::Result<Self> {
+                let text: String = row.get(index)?;
+                match text.as_str() {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(rusqlite::Error::InvalidColumnType(index, text, rusqlite::types::Type::Text)),
+                }
+            }
+        }
+    };
+}
+pub(super) use words;
+
+words! {
+    /// What kind of change a deploy is.
+    DeployKind {
+        /// A new tree.
+        Deploy = "deploy",
+        /// Config vars set or unset.
+        Config = "config",
+        /// An earlier release again.
+        Rollback = "rollback",
+        /// A service attached or detached.
+        Attach = "attach",
+    }
+}
+
+words! {
+    /// Where a deploy is.
+    DeployState {
+        /// It waits for its turn.
+        Queued = "queued",
+        /// It is under way.
+        Running = "running",
+        /// Its release serves.
+        Succeeded = "succeeded",
+        /// A step refused.
+        Failed = "failed",
+        /// Its user ended it.
+        Cancelled = "cancelled",
+        /// A newer push took its place.
+        Superseded = "superseded",
+    }
+}
+
+/// A deploy.
+#[derive(Debug, Clone)]
+pub struct DeployRow {
+    /// Row id, unique in the server.
+    pub id: i64,
+    /// Stage row.
+    pub stage: i64,
+    /// Number within the stage.
+    pub number: u64,
+    /// What it changes.
+    pub kind: DeployKind,
+    /// Where it is.
+    pub state: DeployState,
+    /// The last step begun.
+    pub step: Option<String>,
+    /// Where the tree came from.
+    pub source: DeploySource,
+    /// The change, sealed when it holds values.
+    pub sealed_request: Option<Vec<u8>>,
+    /// Who asked.
+    pub who: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Unix milliseconds.
+    pub started_ms: Option<i64>,
+    /// Unix milliseconds.
+    pub ended_ms: Option<i64>,
+    /// The image it built or took.
+    pub image: Option<Digest>,
+    /// The release it made.
+    pub release: Option<ReleaseNumber>,
+    /// Why it failed.
+    pub error: Option<ErrorBody>,
+}
+
+/// What is known when a deploy is queued.
+#[derive(Debug)]
+pub struct NewDeploy<'a> {
+    /// What it changes.
+    pub kind: DeployKind,
+    /// Where the tree came from.
+    pub source: &'a DeploySource,
+    /// The change, sealed.
+    pub sealed_request: Option<Vec<u8>>,
+    /// Who asked.
+    pub who: &'a str,
+}
+
+const DEPLOY: &str = "SELECT id, stage, number, kind, state, step, source, sealed_request, who, created_at,
+                      started_ms, ended_ms, image, release, error FROM deploys";
+
+fn deploy_row(row: &Row<'_>) -> rusqlite::Result<DeployRow> {
+    let image: Option<String> = row.get(12)?;
+    let error: Option<String> = row.get(14)?;
+    Ok(DeployRow {
+        id: row.get(0)?,
+        stage: row.get(1)?,
+        number: row.get::<_, i64>(2)?.unsigned_abs(),
+        kind: DeployKind::column(row, 3)?,
+        state: DeployState::column(row, 4)?,
+        step: row.get(5)?,
+        source: json_column(row, 6)?,
+        sealed_request: row.get(7)?,
+        who: row.get(8)?,
+        created_at: row.get(9)?,
+        started_ms: row.get(10)?,
+        ended_ms: row.get(11)?,
+        image: image.map(|_| word_column(row, 12)).transpose()?,
+        release: row.get::<_, Option<i64>>(13)?.map(|number| ReleaseNumber(number.unsigned_abs())),
+        error: error.map(|_| json_column(row, 14)).transpose()?,
+    })
+}
+
+impl Store {
+    /// Queues a deploy under the next number of its stage.
+    pub fn queue_deploy(&self, stage: i64, new: &NewDeploy<'_>) -> Result<DeployRow, ControlError> {
+        let connection = self.lock();
+        let sql = "INSERT INTO deploys (stage, number, kind, state, source, sealed_request, who, created_at)
+                   SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, 'queued', ?3, ?4, ?5, ?6 FROM deploys WHERE stage = ?1";
+        connection.execute(
+            sql,
+            params![stage, new.kind.as_str(), to_json(new.source), new.sealed_request, new.who, now()],
+        )?;
+        let id = connection.last_insert_rowid();
+        Ok(connection.query_row(&format!("{DEPLOY} WHERE id = ?1"), [id], deploy_row)?)
+    }
+
+    /// Marks queued deploys of trees older than `newer` as superseded; their ids come back.
+    pub fn supersede(&self, stage: i64, newer: i64) -> Result<Vec<i64>, ControlError> {
+        let connection = self.lock();
+        let sql = "UPDATE deploys SET state = 'superseded', ended_ms = ?3
+                   WHERE stage = ?1 AND id < ?2 AND state = 'queued' AND kind = 'deploy' RETURNING id";
+        let mut query = connection.prepare_cached(sql)?;
+        let rows = query.query_map(params![stage, newer, now_ms()], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// One deploy by row id.
+    pub fn deploy(&self, id: i64) -> Result<Option<DeployRow>, ControlError> {
+        let connection = self.lock();
+        Ok(connection.query_row(&format!("{DEPLOY} WHERE id = ?1"), [id], deploy_row).optional()?)
+    }
+
+    /// One deploy by its number in the stage.
+    pub fn deploy_by_number(&self, stage: i64, number: u64) -> Result<Option<DeployRow>, ControlError> {
+        let connection = self.lock();
+        let sql = format!("{DEPLOY} WHERE stage = ?1 AND number = ?2");
+        Ok(connection.query_row(&sql, params![stage, number.cast_signed()], deploy_row).optional()?)
+    }
+
+    /// The newest deploys of a stage, newest first.
+    pub fn deploys(&self, stage: i64, limit: u32) -> Result<Vec<DeployRow>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached(&format!("{DEPLOY} WHERE stage = ?1 ORDER BY id DESC LIMIT ?2"))?;
+        let rows = query.query_map(params![stage, limit], deploy_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What a stage has still to do, oldest first: a running one, then the queue.
+    pub fn open_deploys(&self, stage: i64) -> Result<Vec<DeployRow>, ControlError> {
+        let connection = self.lock();
+        let sql = format!(
+            "{DEPLOY} WHERE stage = ?1 AND state IN ('queued', 'running') ORDER BY state = 'queued', id"
+        );
+        let mut query = connection.prepare_cached(&sql)?;
+        let rows = query.query_map([stage], deploy_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Marks a queued deploy as running.
+    pub fn begin_deploy(&self, id: i64) -> Result<(), ControlError> {
+        let sql = "UPDATE deploys SET state = 'running', started_ms = COALESCE(started_ms, ?2) WHERE id = ?1";
+        self.lock().execute(sql, params![id, now_ms()])?;
+        Ok(())
+    }
+
+    /// Ends a deploy.
+    pub fn end_deploy(&self, id: i64, state: DeployState, error: Option<&ErrorBody>) -> Result<(), ControlError> {
+        let sql = "UPDATE deploys SET state = ?2, error = ?3, ended_ms = ?4, sealed_request = NULL WHERE id = ?1";
+        self.lock().execute(sql, params![id, state.as_str(), error.map(to_json), now_ms()])?;
+        Ok(())
+    }
+
+    /// Remembers the image of a deploy.
+    pub fn set_deploy_image(&self, id: i64, image: &Digest) -> Result<(), ControlError> {
+        self.lock().execute("UPDATE deploys SET image = ?2 WHERE id = ?1", params![id, image.to_string()])?;
+        Ok(())
+    }
+
+    /// Remembers that a step began.
+    pub fn begin_step(&self, deploy: i64, step: &str) -> Result<(), ControlError> {
+        let mut connection = self.lock();
+        let change = connection.transaction()?;
+        change.execute(
+            "INSERT OR REPLACE INTO steps (deploy, step, started_ms) VALUES (?1, ?2, ?3)",
+            params![deploy, step, now_ms()],
+        )?;
+        change.execute("UPDATE deploys SET step = ?2 WHERE id = ?1", params![deploy, step])?;
+        Ok(change.commit()?)
+    }
+
+    /// Remembers that a step is done.
+    pub fn end_step(&self, deploy: i64, step: &str) -> Result<(), ControlError> {
+        let sql = "UPDATE steps SET ended_ms = ?3 WHERE deploy = ?1 AND step = ?2";
+        self.lock().execute(sql, params![deploy, step, now_ms()])?;
+        Ok(())
+    }
+
+    /// Whether a step has begun, and whether it is done.
+    pub fn step(&self, deploy: i64, step: &str) -> Result<Option<bool>, ControlError> {
+        let connection = self.lock();
+        let sql = "SELECT ended_ms IS NOT NULL FROM steps WHERE deploy = ?1 AND step = ?2";
+        Ok(connection.query_row(sql, params![deploy, step], |row| row.get(0)).optional()?)
+    }
+
+    /// Row ids of every deploy that is not ended, for clearing what is left of the others.
+    pub fn open_deploy_ids(&self) -> Result<Vec<i64>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached("SELECT id FROM deploys WHERE state IN ('queued', 'running')")?;
+        let rows = query.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,140 @@
+//! The store: every fact that must outlive a kill, in one SQLite file.
+//!
+//! WAL mode with `synchronous=FULL`: a committed fact survives the process and the machine.
+//! Releases are append-only; triggers refuse to change or delete one while its app exists.
+//! Secrets are in it only sealed (see [`crate::seal`]). One connection behind a lock: each call
+//! is one short transaction, and nothing waits on a process or a network while holding it.
+//!
+//! It decides nothing. Start reading at [`Store::open`], then the file of each table.
+
+use std::path::Path;
+
+use parking_lot::{Mutex, MutexGuard};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::error::ControlError;
+
+mod apps;
+mod config;
+mod deploys;
+mod domains;
+mod launches;
+mod releases;
+mod schema;
+mod services;
+
+pub use apps::{AppRow, StageKey, StageRow};
+pub use config::ConfigRow;
+pub use deploys::{DeployKind, DeployRow, DeployState, NewDeploy};
+pub use launches::{LaunchRow, LaunchState, Purpose};
+pub use releases::{NewRelease, ReleaseRow, ReleaseState};
+pub use services::{AttachmentRow, ServiceRow};
+
+/// The open database.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the file, checks it, brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`ControlError::DamagedStore`] when SQLite's own check finds damage,
+    /// [`ControlError::NewerSchema`] when a newer dozen wrote it. The file is left as it is.
+    pub fn open(path: &Path) -> Result<Self, ControlError> {
+        let damaged = |detail: String| ControlError::DamagedStore { path: path.to_owned(), detail };
+        let not_a_database = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                damaged(error.to_string())
+            }
+            _ => ControlError::Store(error),
+        };
+        let mut connection = Connection::open(path).map_err(not_a_database)?;
+        set_private(path)?;
+        let found: usize =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(not_a_database)?;
+        let known = schema::version();
+        if found > known {
+            return Err(ControlError::NewerSchema { path: path.to_owned(), found, known });
+        }
+        let check: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(not_a_database)?;
+        if check != "ok" {
+            return Err(damaged(check));
+        }
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(not_a_database)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        schema::migrate(&mut connection).map_err(|error| damaged(error.to_string()))?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock()
+    }
+
+    /// A small fact about the server itself.
+    pub fn fact(&self, name: &str) -> Result<Option<String>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
+        Ok(query.query_row([name], |row| row.get(0)).optional()?)
+    }
+
+    /// Remembers a small fact about the server itself.
+    pub fn set_fact(&self, name: &str, value: &str) -> Result<(), ControlError> {
+        self.lock().execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?1, ?2)", [name, value])?;
+        Ok(())
+    }
+
+    /// Whether any secret is stored: then the key may not be made anew.
+    pub fn has_secrets(&self) -> Result<bool, ControlError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)
+                   OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)";
+        Ok(self.lock().query_row(sql, [], |row| row.get(0))?)
+    }
+}
+
+/// Unix seconds now.
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Unix milliseconds now.
+pub fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn set_private(path: &Path) -> Result<(), ControlError> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|source| ControlError::Folder { path: path.to_owned(), source })
+}
+
+/// Reads a JSON column; what does not parse is damage that SQLite cannot see.
+fn json_column<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(index)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// Reads a column that holds a parsed word.
+fn word_column<T>(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: String = row.get(index)?;
+    text.parse().map_err(|error: T::Err| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// The JSON text of a value made of string keys and plain data.
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("our own types have string keys only")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! One request to one endpoint: over a pooled connection or a new one, sent again where that is safe.
+//!
+//! What was never written may always go again. What was written goes again once, and only if it
+//! has no body and its method changes nothing, and if the app has not seen it for sure: the
+//! connection was a pooled one that died before any byte of an answer, or it was reset, which is
+//! what the kernel answers for an app that did not read. Anything else is never sent twice.
+
+use std::{error::Error, io, pin::pin, rc::Rc};
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    board::Endpoint,
+    exchange::Exchange,
+    h_code::HCode,
+    options::Limits,
+    pool::Lent,
+    request_body::{Progress, RequestBody},
+    status::Counters,
+};
+
+/// Pooled connections that may turn out closed before a new one is made.
+const POOLED_TRIES: u32 = 3;
+/// New connections that may close before they took the request.
+const TRIES: u32 = 6;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// With the head of an answer.
+    Answered(Response<Incoming>, Lent),
+    /// The endpoint does not take it: it may go to another one.
+    NotSent(Request<RequestBody>),
+    /// For good.
+    Failed(StatusCode, HCode),
+}
+
+enum Sent {
+    Answered(Response<Incoming>, Lent),
+    NotWritten(Request<RequestBody>),
+    Lost(hyper::Error),
+    ClientBroke,
+    Late(StatusCode, HCode),
+}
+
+/// Sends `request` to `endpoint`.
+pub(crate) async fn attempt(
+    exchange: &mut Exchange,
+    endpoint: &Endpoint,
+    mut request: Request<RequestBody>,
+) -> Attempt {
+    let room = Rc::clone(&exchange.client.room);
+    let is_replayable = is_replayable(&request);
+    let mut tries = 0;
+    loop {
+        let pooled = if tries < POOLED_TRIES { room.pool.take(endpoint, is_replayable) } else { None };
+        let lent = match pooled {
+            Some(lent) => lent,
+            None => match room.pool.connect(endpoint).await {
+                Ok(lent) => lent,
+                Err(error) => {
+                    tracing::debug!(%error, endpoint = endpoint.load.id, "an endpoint takes no connection");
+                    return Attempt::NotSent(request);
+                }
+            },
+        };
+        let copy = (is_replayable && !exchange.replayed).then(|| copy_of(&request));
+        let was_reused = lent.is_reused();
+        exchange.sent = Some(Instant::now());
+        match send(lent, request, &room.limits).await {
+            Sent::Answered(response, lent) => return Attempt::Answered(response, lent),
+            Sent::NotWritten(back) => {
+                request = back;
+                tries += 1;
+                if tries == TRIES {
+                    return Attempt::NotSent(request);
+                }
+            }
+            Sent::Lost(error) => match copy {
+                Some(copy) if was_reused || is_reset(&error) => {
+                    exchange.replayed = true;
+                    Counters::count(&room.counters.replayed);
+                    request = copy;
+                    tries = POOLED_TRIES;
+                }
+                _ => return Attempt::Failed(StatusCode::BAD_GATEWAY, blame(&error)),
+            },
+            Sent::ClientBroke => return Attempt::Failed(StatusCode::BAD_REQUEST, HCode::ClientInterrupted),
+            Sent::Late(status, code) => return Attempt::Failed(status, code),
+        }
+    }
+}
+
+fn is_replayable(request: &Request<RequestBody>) -> bool {
+    request.body().is_empty() && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+async fn send(mut lent: Lent, request: Request<RequestBody>, limits: &Limits) -> Sent {
+    let progress = request.body().progress();
+    let Some(sender) = lent.sender() else { return Sent::NotWritten(request) };
+    let answer = pin!(sender.try_send_request(request));
+    match in_time(answer, progress.as_deref(), limits).await {
+        Ok(Ok(response)) => Sent::Answered(response, lent),
+        Ok(Err(mut error)) => {
+            lent.discard();
+            match error.take_message() {
+                Some(request) => Sent::NotWritten(request),
+                None if progress.is_some_and(|progress| progress.is_broken()) => Sent::ClientBroke,
+                None => Sent::Lost(error.into_error()),
+            }
+        }
+        Err((status, code)) => {
+            lent.discard();
+            Sent::Late(status, code)
+        }
+    }
+}
+
+/// Waits for the head of the answer: as long as the body moves, then for the first byte.
+async fn in_time<F: Future>(
+    mut answer: std::pin::Pin<&mut F>,
+    progress: Option<&Progress>,
+    limits: &Limits,
+) -> Result<F::Output, (StatusCode, HCode)> {
+    let sent = Instant::now();
+    let deadline = || match progress {
+        Some(body) if body.is_done() => body.moved() + limits.first_byte,
+        Some(body) => body.moved() + limits.idle,
+        None => sent + limits.first_byte,
+    };
+    loop {
+        if let Ok(answered) = timeout_at(deadline(), answer.as_mut()).await {
+            return Ok(answered);
+        }
+        // The body may have moved since the limit was set.
+        if Instant::now() >= deadline() {
+            return Err(match progress {
+                Some(body) if !body.is_done() => (StatusCode::REQUEST_TIMEOUT, HCode::ClientIdle),
+                _ => (StatusCode::GATEWAY_TIMEOUT, HCode::RequestTimeout),
+            });
+        }
+    }
+}
+
+/// Whether the connection was reset: the other side's kernel had bytes that nobody read.
+fn is_reset(error: &hyper::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let mut source: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset);
+        }
+        source = cause.source();
+    }
+    false
+}
+
+fn blame(error: &hyper::Error) -> HCode {
+    if error.is_parse() { HCode::PoorlyFormed } else { HCode::ClosedWithoutResponse }
+}

@@ -1,0 +1,85 @@
+//! One client connection: hyper's server around the guarded stream.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+};
+
+use http::{HeaderValue, Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::{
+    guard::{ConnectionState, Guard},
+    head_scan::MAX_HEAD,
+    service,
+    worker::{OpenConnection, Room, Stopping},
+};
+
+/// What all requests of a connection have in common.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) room: Rc<Room>,
+    pub(crate) state: Arc<ConnectionState>,
+    /// The client's address, as a header and in the log.
+    pub(crate) address: HeaderValue,
+    /// The port it connected to.
+    pub(crate) port: HeaderValue,
+    requests: Cell<u64>,
+    /// Counts the connection, also when a tunnel goes on with it.
+    pub(crate) open: RefCell<Option<OpenConnection>>,
+}
+
+impl Client {
+    /// The number of the next request, from 1.
+    pub(crate) fn count_request(&self) -> u64 {
+        self.requests.set(self.requests.get() + 1);
+        self.requests.get()
+    }
+}
+
+/// Serves a connection to its end; at the drain it ends after the request in flight.
+pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, open: OpenConnection) {
+    let Ok(local) = stream.local_addr() else { return };
+    let state = Arc::new(ConnectionState::default());
+    let guard = Guard::new(stream, Arc::clone(&state), room.limits);
+    let mut stopping = room.stopping.clone();
+    let client = Rc::new(Client {
+        room,
+        state,
+        address: address_header(peer),
+        port: HeaderValue::from(local.port()),
+        requests: Cell::new(0),
+        open: RefCell::new(Some(open)),
+    });
+    let answer = |request: Request<Incoming>| {
+        let client = Rc::clone(&client);
+        async move { Ok::<_, Infallible>(service::answer(client, request).await) }
+    };
+    let mut connection = pin!(
+        http1::Builder::new()
+            .max_header_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(guard), service_fn(answer))
+            .with_upgrades()
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.wait_for(|now| *now != Stopping::No) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client connection broke");
+    }
+}
+
+fn address_header(peer: SocketAddr) -> HeaderValue {
+    let address = peer.ip().to_canonical().to_string();
+    HeaderValue::try_from(address).expect("an address is printable ASCII")
+}

@@ -1,0 +1,139 @@
+//! The router's side of the control protocol, on a thread of its own.
+//!
+//! One connection is served after the other is done or in parallel up to a bound; a table is
+//! stored, then swapped, then answered for. Only root and this user may ask.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use dozen_model::route_table::RouteTable;
+use parking_lot::Mutex;
+use rustix::{net::sockopt::socket_peercred, process::geteuid};
+
+use crate::{
+    board::Board,
+    error::RouterError,
+    fd_passing::{LineReader, send_line},
+    protocol::{Answer, Request, RouterStatus},
+    status::Counters,
+    table_file,
+};
+
+/// A client that sends half a line must not keep a thread for ever.
+const CLIENT_IDLE: Duration = Duration::from_secs(600);
+const MAX_CLIENTS: usize = 16;
+
+/// What the control socket answers from.
+#[derive(Debug)]
+pub(crate) struct ControlSocket {
+    pub(crate) board: Arc<Board>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) threads: usize,
+    pub(crate) state_dir: PathBuf,
+    /// Held while a table is stored and swapped: one after the other.
+    pub(crate) swapping: Mutex<()>,
+}
+
+impl ControlSocket {
+    /// Serves `listener` until the process ends.
+    pub(crate) fn serve(self, listener: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(listener.as_fd(), false)?;
+        let listener = UnixListener::from(listener);
+        let socket = Arc::new(self);
+        let accept = move || {
+            loop {
+                match listener.accept() {
+                    Ok((stream, _)) if Arc::strong_count(&socket) <= MAX_CLIENTS => {
+                        let socket = Arc::clone(&socket);
+                        let serve = move || socket.serve_client(&stream);
+                        if let Err(error) = thread::Builder::new().name("control-client".into()).spawn(serve)
+                        {
+                            tracing::warn!(%error, "no thread for a control connection");
+                        }
+                    }
+                    Ok(_) => tracing::warn!("too many control connections"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the control socket accepts nothing");
+                        thread::sleep(Duration::from_millis(100));
+                    }
+                }
+            }
+        };
+        thread::Builder::new().name("control".into()).spawn(accept)?;
+        Ok(())
+    }
+
+    fn serve_client(&self, stream: &UnixStream) {
+        if let Err(error) = self.answer_all(stream) {
+            tracing::debug!(%error, "a control connection ended");
+        }
+    }
+
+    fn answer_all(&self, stream: &UnixStream) -> io::Result<()> {
+        let peer = socket_peercred(stream.as_fd())?.uid;
+        if !peer.is_root() && peer != geteuid() {
+            return send_line(stream, serde_json::to_vec(&Answer::Refused("not your router".into()))?, &[]);
+        }
+        stream.set_read_timeout(Some(CLIENT_IDLE))?;
+        stream.set_write_timeout(Some(CLIENT_IDLE))?;
+        let mut lines = LineReader::new(stream);
+        while let Some((line, _)) = lines.next_line()? {
+            let answer = match serde_json::from_slice(&line) {
+                Ok(request) => self.answer(request),
+                Err(error) => Answer::Refused(error.to_string()),
+            };
+            let fds: Vec<_> = match answer {
+                Answer::Listeners(_) => self.listeners.iter().map(OwnedFd::as_fd).collect(),
+                _ => Vec::new(),
+            };
+            send_line(stream, serde_json::to_vec(&answer)?, &fds)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::SetTable(table) => {
+                let generation = table.generation;
+                match self.set_table(table) {
+                    Ok(()) => Answer::Swapped(generation),
+                    Err(error) => Answer::Refused(with_source(&error)),
+                }
+            }
+            Request::InFlight {} => Answer::InFlight(self.board.in_flight()),
+            Request::Listeners {} => Answer::Listeners(self.listeners.len()),
+            Request::Status {} => Answer::Status(RouterStatus {
+                generation: self.board.routes().generation,
+                threads: self.threads,
+                held: self.board.held(),
+                ..self.counters.status()
+            }),
+            Request::CloseUpgraded { endpoint } => Answer::Closing(self.board.close_upgraded(&endpoint)),
+        }
+    }
+
+    fn set_table(&self, table: RouteTable) -> Result<(), RouterError> {
+        let _one_at_a_time = self.swapping.lock();
+        if self.board.accepts(&table)? {
+            // Stored first: a router that dies in between starts again with the newer table, which
+            // control has not been told about yet and will send again.
+            table_file::store(&self.state_dir, &table)?;
+            self.board.swap(table);
+        }
+        Ok(())
+    }
+}
+
+fn with_source(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}

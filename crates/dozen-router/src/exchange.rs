@@ -1,0 +1,114 @@
+//! One request from its head to the last byte of its answer: what is counted and logged.
+//!
+//! An exchange ends when it is dropped, wherever that happens: with the last byte of the answer,
+//! with a tunnel, or because the client went away. So nothing stays counted and nothing goes
+//! unlogged.
+
+use std::{rc::Rc, sync::Arc, time::SystemTime};
+
+use http::{HeaderValue, Method, Uri};
+use tokio::time::Instant;
+
+use crate::{
+    access_log::Line,
+    board::{Endpoint, InFlight, Stage},
+    connection::Client,
+    h_code::HCode,
+    host::HostName,
+};
+
+/// One request and its answer.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) client: Rc<Client>,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) host: HostName,
+    pub(crate) id: HeaderValue,
+    /// Whether pages of ours are to be JSON.
+    pub(crate) wants_json: bool,
+    /// Set once it is known; a request without a stage is not logged.
+    pub(crate) stage: Option<Arc<Stage>>,
+    pub(crate) in_flight: Option<InFlight>,
+    /// The last endpoint tried.
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    /// When the request was handed to a connection.
+    pub(crate) sent: Option<Instant>,
+    /// 0 until there is an answer.
+    pub(crate) status: u16,
+    /// Bytes of the answer's body.
+    pub(crate) bytes: u64,
+    pub(crate) code: Option<HCode>,
+    /// Whether it was sent again after a connection had died.
+    pub(crate) replayed: bool,
+    started: Instant,
+    at: SystemTime,
+}
+
+impl Exchange {
+    /// Begins with a request's head.
+    pub(crate) fn begin<B>(client: &Rc<Client>, request: &http::Request<B>, host: HostName) -> Box<Self> {
+        let offered = request.headers().get(crate::headers::X_REQUEST_ID);
+        Box::new(Self {
+            id: client.room.ids.choose(offered),
+            wants_json: crate::answer::wants_json(request.headers()),
+            client: Rc::clone(client),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            host,
+            stage: None,
+            in_flight: None,
+            endpoint: None,
+            sent: None,
+            status: 0,
+            bytes: 0,
+            code: None,
+            replayed: false,
+            started: Instant::now(),
+            at: SystemTime::now(),
+        })
+    }
+
+    /// When the request's head was complete.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Notes why the answer is not the app's; the first reason stands.
+    pub(crate) fn blame(&mut self, code: HCode) {
+        self.code.get_or_insert(code);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.client.state.finish_one();
+        let Some(stage) = self.stage.take() else { return };
+        if self.status == 0 {
+            // The client went away before there was anything to answer.
+            self.status = 499;
+            self.blame(HCode::ClientInterrupted);
+        }
+        let now = Instant::now();
+        let sent = self.sent.unwrap_or(now);
+        let endpoint = self.endpoint.as_deref();
+        self.client.room.log.write(
+            &stage.log,
+            &Line {
+                at: self.at,
+                method: &self.method,
+                path: self.uri.path(),
+                host: self.host.name(),
+                id: &self.id,
+                from: &self.client.address,
+                instance: endpoint.map_or("", |endpoint| &endpoint.instance),
+                release: endpoint.map_or(&stage.release, |endpoint| &endpoint.release),
+                connect: sent.saturating_duration_since(self.started),
+                service: now.saturating_duration_since(sent),
+                status: self.status,
+                bytes: self.bytes,
+                code: self.code,
+            },
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! Heroku's H-codes: what went wrong with a request that the app did not answer well.
+
+use std::fmt;
+
+/// Why a request was not answered by its app, as the access log names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HCode {
+    /// H10: no instance accepts connections.
+    Crashed,
+    /// H12: no first byte in time.
+    RequestTimeout,
+    /// H13: the connection ended without an answer.
+    ClosedWithoutResponse,
+    /// H14: no web instances.
+    NoInstances,
+    /// H15: nothing moved for too long.
+    IdleConnection,
+    /// H17: the answer is not HTTP.
+    PoorlyFormed,
+    /// H18: the app broke off its answer.
+    ServerInterrupted,
+    /// H20: held for too long.
+    BootTimeout,
+    /// H27: the client went away.
+    ClientInterrupted,
+    /// H28: the client stopped sending its body.
+    ClientIdle,
+}
+
+impl fmt::Display for HCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (code, text) = self.parts();
+        write!(f, "{code} desc=\"{text}\"")
+    }
+}
+
+impl HCode {
+    fn parts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Crashed => ("H10", "App crashed"),
+            Self::RequestTimeout => ("H12", "Request timeout"),
+            Self::ClosedWithoutResponse => ("H13", "Connection closed without response"),
+            Self::NoInstances => ("H14", "No web instances"),
+            Self::IdleConnection => ("H15", "Idle connection"),
+            Self::PoorlyFormed => ("H17", "Poorly formed HTTP response"),
+            Self::ServerInterrupted => ("H18", "Server request interrupted"),
+            Self::BootTimeout => ("H20", "App boot timeout"),
+            Self::ClientInterrupted => ("H27", "Client request interrupted"),
+            Self::ClientIdle => ("H28", "Client connection idle"),
+        }
+    }
+
+    /// Whether the client is at fault, so that the line is no error of the app.
+    pub(crate) fn is_clients(self) -> bool {
+        matches!(self, Self::ClientInterrupted | Self::ClientIdle)
+    }
+}

@@ -1,0 +1,79 @@
+//! The control protocol: one line of JSON each way over a unix socket.
+//!
+//! Requests are objects with one key, such as `{"set_table": {…}}` or `{"in_flight": {}}`; so are
+//! the answers. Only root and the router's own user may speak it.
+
+use std::collections::BTreeMap;
+
+use dozen_model::route_table::RouteTable;
+use serde::{Deserialize, Serialize};
+
+/// What control asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// Route by this table; answered once it is on disk and every thread routes by it.
+    SetTable(RouteTable),
+    /// How many requests each endpoint has.
+    InFlight {},
+    /// Copies of the public listeners.
+    Listeners {},
+    /// How the router does.
+    Status {},
+    /// End the upgraded connections of an endpoint, now and from now on.
+    CloseUpgraded { endpoint: String },
+}
+
+/// What the router answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// The generation that is now routed by.
+    Swapped(u64),
+    /// Endpoint id to load.
+    InFlight(BTreeMap<String, EndpointLoad>),
+    /// How many descriptors came along.
+    Listeners(usize),
+    /// The status.
+    Status(RouterStatus),
+    /// How many connections were told to end.
+    Closing(usize),
+    /// Why not.
+    Refused(String),
+}
+
+/// What an endpoint has in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointLoad {
+    /// Requests that are not answered to the last byte yet.
+    pub requests: usize,
+    /// Upgraded connections (WebSockets) that are open.
+    pub upgraded: usize,
+}
+
+/// How the router does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterStatus {
+    /// The generation of the route table in use; 0 before the first.
+    pub generation: u64,
+    /// The router's process id.
+    pub pid: u32,
+    /// Threads that serve requests.
+    pub threads: usize,
+    /// Client connections accepted since the start.
+    pub connections: u64,
+    /// Client connections open now.
+    pub open_connections: u64,
+    /// Requests taken since the start.
+    pub requests: u64,
+    /// Requests refused because their head or framing was not acceptable.
+    pub malformed: u64,
+    /// Requests held now.
+    pub held: usize,
+    /// Requests sent again because a pooled connection had died.
+    pub replayed: u64,
+    /// Access log lines that could not be written.
+    pub dropped_lines: u64,
+    /// Whether the router is on its way out.
+    pub draining: bool,
+}

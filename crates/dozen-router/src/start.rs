@@ -1,0 +1,180 @@
+//! The router process from its first line to its last.
+//!
+//! ```text
+//! give up root -> load the stored table -> serve control -> one thread per listener
+//!   SIGTERM: stop accepting -> what is in flight ends, or the drain limit -> exit 0
+//! ```
+
+use std::{
+    os::fd::OwnedFd,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::{self, JoinHandle},
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    access_files::{self, AccessFiles},
+    board::Board,
+    control_socket::ControlSocket,
+    error::RouterError,
+    listen,
+    options::RouterOptions,
+    privilege,
+    status::Counters,
+    table_file,
+    worker::{Stopping, Worker},
+};
+
+/// More threads than this share listeners: past it, the apps are what limits.
+const MAX_THREADS: usize = 8;
+
+/// Runs the router until SIGTERM, and returns its exit status: 0 after a drain, 3 when it could not
+/// start or lost a thread. Call it before any other thread is started.
+pub fn router_main(options: RouterOptions) -> ExitCode {
+    match run(options) {
+        Ok(code) => code,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::error!(%error, source, "the router could not start");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
+    let listeners = options.listeners.len();
+    if listeners == 0 {
+        return Err(RouterError::NoListener);
+    }
+    privilege::give_up_root(options.drop_to)?;
+    let descriptors = privilege::raise_descriptor_limit();
+    let threads = listeners.min(MAX_THREADS);
+    let board = Arc::new(Board::empty());
+    load_table(&options, &board);
+    let counters = Arc::new(Counters::default());
+    let (files, log_writer) = access_files::start(AccessFiles {
+        dir: options.access_dir.clone(),
+        file_bytes: options.limits.access_file_bytes,
+        kept: options.limits.access_files,
+        counters: Arc::clone(&counters),
+    })
+    .map_err(|source| RouterError::Start { what: "start the access log", source })?;
+
+    let (stop, stopping) = watch::channel(Stopping::No);
+    let (ended, workers_end) = mpsc::unbounded_channel();
+    let make_worker = |_| Worker {
+        board: Arc::clone(&board),
+        counters: Arc::clone(&counters),
+        limits: options.limits,
+        files: files.clone(),
+        stopping: stopping.clone(),
+        // Each client connection may need one to an app; the rest is for files and the like.
+        max_connections: usize::try_from(descriptors.saturating_sub(64) / 2).unwrap_or(1 << 19).max(threads)
+            / threads,
+    };
+    let shares = share(&options.listeners, threads)
+        .map_err(|source| RouterError::Start { what: "copy a listener", source })?;
+    let control = ControlSocket {
+        board: Arc::clone(&board),
+        counters: Arc::clone(&counters),
+        listeners: options.listeners,
+        threads,
+        state_dir: options.state_dir,
+        swapping: Mutex::new(()),
+    };
+    control
+        .serve(options.control)
+        .map_err(|source| RouterError::Start { what: "serve the control socket", source })?;
+    let workers: Vec<Worker> = (0..threads).map(make_worker).collect();
+    drop((files, stopping));
+    let handles = start_workers(workers, shares, &ended)?;
+    let lost = wait_for_end(workers_end, &stop, &counters)?;
+    for handle in handles {
+        // A panicked worker was counted as lost already.
+        let _ = handle.join();
+    }
+    let _ = log_writer.join();
+    Ok(if lost { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn load_table(options: &RouterOptions, board: &Board) {
+    match table_file::load(&options.state_dir) {
+        Ok(Some(table)) => board.swap(table),
+        Ok(None) => {}
+        // Without a table all hosts are unknown until control sends one, which it does at once.
+        Err(error) => tracing::error!(%error, "the stored route table cannot be read"),
+    }
+}
+
+fn share(listeners: &[OwnedFd], threads: usize) -> std::io::Result<Vec<Vec<OwnedFd>>> {
+    let mut shares: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
+    for (index, listener) in listeners.iter().enumerate() {
+        shares[index % threads].push(listener.try_clone()?);
+    }
+    Ok(shares)
+}
+
+fn start_workers(
+    workers: Vec<Worker>,
+    shares: Vec<Vec<OwnedFd>>,
+    ended: &mpsc::UnboundedSender<()>,
+) -> Result<Vec<JoinHandle<()>>, RouterError> {
+    let start = |(worker, share): (Worker, Vec<OwnedFd>)| {
+        let ended = ended.clone();
+        thread::Builder::new().name("router".into()).spawn(move || {
+            // Told on unwinding as well.
+            let _told = ToldAtEnd(ended);
+            let served = worker.block_on(async |room| {
+                let listeners = share.into_iter().map(listen::adopt).collect::<Result<Vec<_>, _>>()?;
+                room.serve(listeners).await;
+                Ok(())
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "a thread could not serve");
+            }
+        })
+    };
+    let started: std::io::Result<Vec<_>> = workers.into_iter().zip(shares).map(start).collect();
+    started.map_err(|source| RouterError::Start { what: "start a thread", source })
+}
+
+#[derive(Debug)]
+struct ToldAtEnd(mpsc::UnboundedSender<()>);
+
+impl Drop for ToldAtEnd {
+    fn drop(&mut self) {
+        // The receiver waits for us; if it is gone, so is the process.
+        let _ = self.0.send(());
+    }
+}
+
+/// Waits for SIGTERM or SIGINT, and tells the workers. Returns whether a worker ended without
+/// being told: then the rest drain too, and control starts a whole router.
+fn wait_for_end(
+    mut workers_end: mpsc::UnboundedReceiver<()>,
+    stop: &watch::Sender<Stopping>,
+    counters: &Counters,
+) -> Result<bool, RouterError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(|source| RouterError::Start { what: "wait for signals", source })?;
+    let lost = runtime.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        Ok(tokio::select! {
+            _ = term.recv() => false,
+            _ = int.recv() => false,
+            _ = workers_end.recv() => true,
+        })
+    });
+    counters.draining.store(true, Relaxed);
+    stop.send_replace(Stopping::Drain);
+    lost.map_err(|source| RouterError::Start { what: "wait for signals", source })
+}

@@ -1,0 +1,171 @@
+//! One thread of the router: its listeners, its connections, its pool.
+//!
+//! Nothing in here is shared with other threads but the board and the counters.
+
+use std::{
+    cell::Cell,
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+    task::{LocalSet, spawn_local},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    access_log::{AccessLog, Batch},
+    board::Board,
+    connection,
+    options::Limits,
+    pool::Pool,
+    request_id::RequestIds,
+    status::Counters,
+};
+
+/// How far the end of the process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    No,
+    /// No new connections; what is in flight may finish.
+    Drain,
+}
+
+/// What a thread is started with.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) board: Arc<Board>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) limits: Limits,
+    pub(crate) files: SyncSender<Batch>,
+    pub(crate) stopping: watch::Receiver<Stopping>,
+    pub(crate) max_connections: usize,
+}
+
+/// What the connections of a thread share.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) board: Arc<Board>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) limits: Limits,
+    pub(crate) pool: Pool,
+    pub(crate) log: Rc<AccessLog>,
+    pub(crate) ids: RequestIds,
+    pub(crate) stopping: watch::Receiver<Stopping>,
+    /// Set at the drain limit: upgraded connections end.
+    pub(crate) cut: watch::Sender<bool>,
+    max_connections: usize,
+    open: Cell<usize>,
+    closed: Notify,
+}
+
+/// A client connection, or what is left of it after an upgrade; counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(Rc<Room>);
+
+impl OpenConnection {
+    pub(crate) fn count(room: &Rc<Room>) -> Self {
+        room.open.set(room.open.get() + 1);
+        room.counters.open_connections.fetch_add(1, Relaxed);
+        Self(Rc::clone(room))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.counters.open_connections.fetch_sub(1, Relaxed);
+        self.0.closed.notify_waiters();
+    }
+}
+
+impl Worker {
+    /// Runs `serve` on a runtime of this thread.
+    pub(crate) fn block_on<T>(self, serve: impl AsyncFnOnce(Rc<Room>) -> io::Result<T>) -> io::Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = LocalSet::new().block_on(&runtime, async move {
+            let room = Rc::new(Room {
+                pool: Pool::new(Arc::clone(&self.board), self.limits),
+                log: AccessLog::start(self.files, Arc::clone(&self.counters)),
+                ids: RequestIds::new()?,
+                board: self.board,
+                counters: self.counters,
+                limits: self.limits,
+                stopping: self.stopping,
+                cut: watch::Sender::new(false),
+                max_connections: self.max_connections,
+                open: Cell::new(0),
+                closed: Notify::new(),
+            });
+            room.pool.keep_clean();
+            let outcome = serve(Rc::clone(&room)).await;
+            room.log.flush_last().await;
+            outcome
+        });
+        // A read of a static file may still be on its way to a slow disk.
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+impl Room {
+    /// Accepts on `listeners` until the drain, and returns when all connections are done or the
+    /// drain limit has passed.
+    pub(crate) async fn serve(self: Rc<Self>, listeners: Vec<TcpListener>) {
+        let accepting: Vec<_> =
+            listeners.into_iter().map(|listener| spawn_local(Rc::clone(&self).accept(listener))).collect();
+        for task in accepting {
+            // It ends at the drain; a panic in it ends this thread's part of the port, so say so.
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a listener is not served any more");
+                return;
+            }
+        }
+        if timeout(self.limits.drain, self.all_closed()).await.is_err() {
+            self.cut.send_replace(true);
+            // Close frames get a moment to leave.
+            let _ = timeout(Duration::from_secs(1), self.all_closed()).await;
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: TcpListener) {
+        let mut stopping = self.stopping.clone();
+        loop {
+            while self.open.get() >= self.max_connections {
+                self.closed.notified().await;
+            }
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stopping.wait_for(|now| *now != Stopping::No) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.start(stream, peer),
+                // Out of descriptors or memory: those that are open go first.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    fn start(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr) {
+        Counters::count(&self.counters.connections);
+        let open = OpenConnection::count(self);
+        spawn_local(connection::serve(Rc::clone(self), stream, peer, open));
+    }
+
+    async fn all_closed(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.open.get() == 0 {
+                return;
+            }
+            closed.await;
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A router under test: its process, its folder, its tables.
+
+use std::{
+    net::SocketAddr,
+    os::unix::net::UnixListener,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+use dozen_model::{
+    names::StageName,
+    release::ReleaseNumber,
+    route_table::{Endpoint, EndpointAddress, Hold, RouteTable, StageRoute, Target},
+};
+use dozen_router::{Launch, LaunchSettings, Limits, bind_listeners, client::RouterClient};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use crate::browser::{Browser, Reply};
+
+/// A running router; it is killed at the end of its test.
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) dir: TempDir,
+    launch: Launch,
+    child: Mutex<Child>,
+    generation: AtomicU64,
+}
+
+impl Host {
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut limits = Limits::default();
+        change(&mut limits);
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        let listeners = bind_listeners(([127, 0, 0, 1], 0).into(), 2).unwrap();
+        let address = std::net::TcpListener::from(listeners[0].try_clone().unwrap()).local_addr().unwrap();
+        let launch = Launch {
+            listeners,
+            control: UnixListener::bind(dir.path().join("control")).unwrap().into(),
+            settings: LaunchSettings {
+                state_dir: dir.path().join("state"),
+                access_dir: dir.path().join("access"),
+                drop_to: None,
+                limits,
+            },
+        };
+        let child = Mutex::new(spawn(&launch));
+        Self { address, dir, launch, child, generation: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn client(&self) -> RouterClient {
+        RouterClient::connect(&self.dir.path().join("control")).unwrap()
+    }
+
+    /// Routes these stages from now on.
+    pub(crate) fn route(&self, stages: Vec<StageRoute>) {
+        let generation = self.generation.fetch_add(1, SeqCst) + 1;
+        let table = RouteTable { generation, bare_hosts: vec!["server.test".into()], stages };
+        assert_eq!(self.client().set_table(&table).unwrap(), generation);
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::connect(self.address)
+    }
+
+    pub(crate) fn get(&self, host: &str, path: &str) -> Reply {
+        self.browser().get(host, path).unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child.lock())
+    }
+
+    /// kill -9, and a new process with the same sockets.
+    pub(crate) fn kill_and_restart(&self) {
+        self.kill();
+        *self.child.lock() = spawn(&self.launch);
+    }
+
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub(crate) fn terminate(&self) {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM).unwrap();
+    }
+
+    pub(crate) fn exited(&self) -> Option<ExitStatus> {
+        self.child.lock().try_wait().unwrap()
+    }
+
+    /// All access log lines of an app so far.
+    pub(crate) fn access_log(&self, app: &str) -> String {
+        let dir = self.dir.path().join("access").join(app).join("production");
+        let Ok(files) = std::fs::read_dir(dir) else { return String::new() };
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let mut child = self.child.lock();
+        // It may have ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn spawn(launch: &Launch) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_router-probe"));
+    launch.spawn(command.stdout(Stdio::null())).unwrap()
+}
+
+/// The production stage of an app at `APP.test`.
+pub(crate) fn stage(app: &str, endpoints: &[(&str, SocketAddr)]) -> StageRoute {
+    let endpoint = |(index, (id, address)): (usize, &(&str, SocketAddr))| Endpoint {
+        id: (*id).to_owned(),
+        instance: format!("web.{}", index + 1).parse().unwrap(),
+        release: ReleaseNumber(3),
+        address: EndpointAddress::Tcp(*address),
+    };
+    StageRoute {
+        app: app.parse().unwrap(),
+        stage: StageName::production(),
+        release: Some(ReleaseNumber(3)),
+        domains: vec![format!("{app}.test").parse().unwrap()],
+        target: Target::Endpoints(endpoints.iter().enumerate().map(endpoint).collect()),
+        waiting: false,
+        hold: Hold::None,
+        hold_limit: Duration::from_secs(20),
+    }
+}
+
+/// A port that nobody listens on: bound, not listening, so nobody else gets it.
+pub(crate) struct ClosedPort(socket2::Socket);
+
+impl ClosedPort {
+    pub(crate) fn take() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
+/// Waits until `done`, for ten seconds at most.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "not in ten seconds: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,318 @@
+//! Control's side: start a shim, talk to it, and find out who is alive.
+//!
+//! Nothing here waits longer than a few seconds, nothing is async: a caller with a runtime puts it on
+//! a blocking thread, or takes [`connect`]'s stream and the words of [`crate::protocol`].
+//!
+//! ```text
+//! spawn_shim(Start)  -> ShimHandle    subscribe, stop, …
+//! observe            -> Kept | Orphaned | Ended | Absent
+//!     Orphaned: spawn_shim(Adopt) with the same spec, or end_orphan
+//!     Ended:    spawn_shim(Adopt) takes the exit record and applies the restart policy
+//! ```
+
+use std::{
+    ffi::OsString,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::{
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+
+use crate::{
+    SandboxError, boot_id,
+    init::orders::{self, Order},
+    instance_dir::InstanceDir,
+    protocol::{MAX_LINE_BYTES, Reply, Request},
+    shim::{READY, REFUSED},
+    spec::LaunchSpec,
+    state::{InstanceState, Phase},
+    sys::poll_set::PollSet,
+};
+
+/// How long a shim may take to take over, and to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a shim is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaunchMode {
+    /// A new instance; a directory with a living one is refused.
+    Start,
+    /// Go on with the instance of the directory, whose shim is dead.
+    Adopt,
+}
+
+/// A shim that this process has started.
+#[derive(Debug)]
+pub struct ShimHandle {
+    pid: u32,
+    pidfd: OwnedFd,
+}
+
+impl ShimHandle {
+    /// Its pid. For people: the descriptor is what means it.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Takes the shim's exit status if it has ended, so that no zombie stays. Readable
+    /// [`as_fd`](AsFd::as_fd) says when.
+    pub fn reap(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            Ok(None) => false,
+            // Somebody else has reaped it.
+            Ok(Some(_)) | Err(_) => true,
+        }
+    }
+}
+
+impl AsFd for ShimHandle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Starts a shim with `binary` and waits until it has taken over `dir`.
+///
+/// The directory is made if it is missing (its parent is not). The app itself is started after this
+/// returns: its state says how that went. For a spec with `lifeline`, use [`spawn_tied_shim`].
+pub fn spawn_shim(
+    binary: &Path,
+    dir: &Path,
+    spec: &LaunchSpec,
+    mode: LaunchMode,
+) -> Result<ShimHandle, SandboxError> {
+    spawn(binary, dir, spec, mode, None)
+}
+
+/// Like [`spawn_shim`], for an instance that ends when the other end of `lifeline`, the read end of
+/// a pipe, is closed: by its owner, or by the owner's death.
+pub fn spawn_tied_shim(
+    binary: &Path,
+    dir: &Path,
+    spec: &LaunchSpec,
+    mode: LaunchMode,
+    lifeline: BorrowedFd<'_>,
+) -> Result<ShimHandle, SandboxError> {
+    spawn(binary, dir, spec, mode, Some(lifeline))
+}
+
+fn spawn(
+    binary: &Path,
+    dir: &Path,
+    spec: &LaunchSpec,
+    mode: LaunchMode,
+    lifeline: Option<BorrowedFd<'_>>,
+) -> Result<ShimHandle, SandboxError> {
+    spec.check()?;
+    let instance = || spec.instance.clone();
+    if spec.lifeline != lifeline.is_some() {
+        let reason = "a lifeline is given exactly when the spec has one".to_owned();
+        return Err(SandboxError::BadSpec { instance: instance(), reason });
+    }
+    InstanceDir::create(dir).map_err(|source| SandboxError::Directory { path: dir.to_owned(), source })?;
+    let failed = |source: io::Error| SandboxError::Spawn { instance: instance(), source };
+    let mut child = command(binary, dir, mode, lifeline).spawn().map_err(failed)?;
+    let shim = handle_of(&child).map_err(failed)?;
+    let answer = give_spec(&mut child, spec).and_then(|()| read_answer(child.stdout.take()));
+    match answer {
+        Ok(Some(line)) if line == READY => Ok(shim),
+        Ok(Some(line)) => {
+            end(&shim);
+            let reason = line.strip_prefix(REFUSED).unwrap_or(&line).to_owned();
+            Err(SandboxError::Refused { instance: instance(), reason })
+        }
+        Ok(None) => {
+            end(&shim);
+            Err(SandboxError::NotReady { instance: instance(), waited: PATIENCE })
+        }
+        Err(source) => {
+            end(&shim);
+            Err(failed(source))
+        }
+    }
+}
+
+fn command(binary: &Path, dir: &Path, mode: LaunchMode, lifeline: Option<BorrowedFd<'_>>) -> Command {
+    let mut arguments: Vec<OsString> = vec!["shim".into(), "--dir".into(), dir.into()];
+    if mode == LaunchMode::Adopt {
+        arguments.push("--adopt".into());
+    }
+    let mut command = Command::new(binary);
+    if let Some(lifeline) = lifeline.map(|lifeline| lifeline.as_raw_fd()) {
+        arguments.extend(["--lifeline".into(), lifeline.to_string().into()]);
+        // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe, and nothing
+        // is allocated. The number is open: `spawn` borrows it until the child was forked, and the
+        // child's own table of descriptors is a copy, so this process's is not changed.
+        unsafe { command.pre_exec(move || crate::sys::descriptors::keep_over_exec(lifeline)) };
+    }
+    command.args(arguments).env_clear().current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+fn handle_of(child: &Child) -> io::Result<ShimHandle> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    // Our child that nobody has reaped: the number is still its own.
+    Ok(ShimHandle { pid: child.id(), pidfd: pidfd_open(pid, PidfdFlags::empty())? })
+}
+
+fn give_spec(child: &mut Child, spec: &LaunchSpec) -> io::Result<()> {
+    let mut json = serde_json::to_vec(spec)?;
+    let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let written = input.write_all(&json);
+    crate::spec::wipe(&mut json);
+    match written {
+        // It did not want to read: its answer says why.
+        Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// The shim's one line; `None` when it did not come in time.
+fn read_answer(output: Option<ChildStdout>) -> io::Result<Option<String>> {
+    let output = output.ok_or(io::ErrorKind::BrokenPipe)?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut line = Vec::new();
+    loop {
+        let mut set = PollSet::new();
+        let place = set.add(output.as_fd(), true, false);
+        set.wait(Some(deadline.saturating_duration_since(Instant::now())))?;
+        if !set.is_ready(place) {
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            continue;
+        }
+        let mut buffer = [0; 1024];
+        let length = rustix::io::read(&output, &mut buffer)?;
+        line.extend_from_slice(&buffer[..length]);
+        let end = line.iter().position(|&byte| byte == b'\n');
+        if end.is_some() || length == 0 || line.len() > MAX_LINE_BYTES {
+            line.truncate(end.unwrap_or(line.len()));
+            let text = String::from_utf8_lossy(&line).into_owned();
+            let ended = "it ended without a word".to_owned();
+            return Ok(Some(if text.is_empty() { ended } else { text }));
+        }
+    }
+}
+
+/// Ends a shim that has not taken over.
+fn end(shim: &ShimHandle) {
+    // It may be gone already.
+    let _ = pidfd_send_signal(&shim.pidfd, Signal::KILL);
+    let _ = waitid(WaitId::PidFd(shim.pidfd.as_fd()), WaitIdOptions::EXITED);
+}
+
+/// A connection to the shim of `dir`; see [`crate::protocol`].
+pub fn connect(dir: &Path) -> Result<UnixStream, SandboxError> {
+    open(dir)?.connect_shim().map_err(|source| unreachable(dir, source))
+}
+
+/// Asks the shim of `dir` for one thing, and returns the state after it.
+pub fn request(dir: &Path, request: &Request) -> Result<InstanceState, SandboxError> {
+    let failed = |source| unreachable(dir, source);
+    let stream = connect(dir)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+    let mut line = serde_json::to_vec(request).map_err(|bad| failed(bad.into()))?;
+    line.push(b'\n');
+    (&stream).write_all(&line).map_err(failed)?;
+    let mut answer = Vec::new();
+    let limit = 2 * MAX_LINE_BYTES as u64;
+    BufReader::new(stream.take(limit)).read_until(b'\n', &mut answer).map_err(failed)?;
+    match serde_json::from_slice(&answer).map_err(|bad| failed(bad.into()))? {
+        Reply::State(state) => Ok(*state),
+        Reply::Refused(reason) => Err(SandboxError::Refused { instance: dir.display().to_string(), reason }),
+    }
+}
+
+/// The last state that was written, whoever lives. `None` when there never was one.
+pub fn read_state(dir: &Path) -> Result<Option<InstanceState>, SandboxError> {
+    let damaged = |bad: io::Error| SandboxError::Damaged { path: dir.join("state.json"), reason: bad.to_string() };
+    match open(dir) {
+        Ok(dir) => dir.read_state().map_err(damaged),
+        Err(SandboxError::Directory { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// Who lives of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// There is no instance in the directory.
+    Absent,
+    /// A shim keeps it.
+    Kept(Box<InstanceState>),
+    /// Its shim is dead, init is alive: adopt it, or end it.
+    Orphaned(Box<InstanceState>),
+    /// Nobody of it lives, and no shim has said how it ended: a shim that adopts finds out.
+    Ended(Box<InstanceState>),
+    /// It is over, and its state says how.
+    Over(Box<InstanceState>),
+}
+
+/// Finds out who lives of the instance in `dir`, by the shim's lock and init's socket, not by pid.
+pub fn observe(dir: &Path) -> Result<Observation, SandboxError> {
+    let Some(mut state) = read_state(dir)?.map(Box::new) else { return Ok(Observation::Absent) };
+    let failed = |source| unreachable(dir, source);
+    let opened = open(dir)?;
+    if opened.shim_pid().map_err(failed)?.is_some() {
+        return Ok(Observation::Kept(state));
+    }
+    // It may have written its last state after we read and before it let go of the lock.
+    if let Some(newest) = read_state(dir)? {
+        *state = newest;
+    }
+    if state.has_ended() {
+        return Ok(Observation::Over(state));
+    }
+    let is_this_boot = boot_id().is_ok_and(|now| now == state.boot_id);
+    let may_live = is_this_boot && !matches!(state.phase, Phase::Backoff { .. });
+    let lives = may_live && opened.connect_init().map_err(failed)?.is_some();
+    Ok(if lives { Observation::Orphaned(state) } else { Observation::Ended(state) })
+}
+
+/// Kills everything of an instance whose shim is dead. Output that no shim has taken is lost.
+///
+/// For a build or an instance that nobody wants any more; to keep its output and exit status,
+/// adopt it and stop it.
+pub fn end_orphan(dir: &Path) -> Result<(), SandboxError> {
+    let failed = |source| unreachable(dir, source);
+    let Some(init) = open(dir)?.connect_init().map_err(failed)? else { return Ok(()) };
+    match Order::Kill.send(&init).and_then(|()| Order::TakeOver.send(&init)) {
+        // The first order can be enough to end it before the second.
+        Err(gone) if matches!(gone.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => return Ok(()),
+        other => other.map_err(failed)?,
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let mut set = PollSet::new();
+        set.add(init.as_fd(), true, false);
+        set.wait(Some(Duration::from_millis(200))).map_err(failed)?;
+        match orders::receive_takeover(&init) {
+            // Its own descriptor: no pid can have been reused.
+            Ok(Some(takeover)) => match pidfd_send_signal(&takeover.init, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(other) => return Err(failed(other.into())),
+            },
+            Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(None) | Err(_) => return Ok(()),
+        }
+    }
+    Err(failed(io::ErrorKind::TimedOut.into()))
+}
+
+fn open(dir: &Path) -> Result<InstanceDir, SandboxError> {
+    InstanceDir::open(dir).map_err(|source| SandboxError::Directory { path: PathBuf::from(dir), source })
+}
+
+fn unreachable(dir: &Path, source: io::Error) -> SandboxError {
+    SandboxError::Unreachable { path: dir.to_owned(), source }
+}

@@ -1,0 +1,107 @@
+//! Stopping: the signal, the grace period, the kill; and everything else that time brings.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::keep::Shim;
+use crate::{
+    init::{orders::Order, unix_nanos},
+    state::{Phase, StopState},
+};
+
+/// How long init may take to kill everything before it is killed itself.
+const LAST_WORD: Duration = Duration::from_secs(2);
+/// No timer is longer: a clock that was set back must not make one endless.
+const LONGEST_TIMER: Duration = Duration::from_secs(60);
+
+impl Shim {
+    /// Begins to stop, or shortens the grace period of a stop that has begun. It is not started again.
+    pub(super) fn begin_stop(&mut self, grace: Duration) {
+        let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        let kill_at = unix_nanos().saturating_add(grace);
+        let stop = self.state.stop.get_or_insert(StopState { kill_at, signalled: false });
+        stop.kill_at = stop.kill_at.min(kill_at);
+        if self.run.is_none() {
+            self.state.phase = Phase::Exited;
+            self.attachment.stop_waiting();
+            return;
+        }
+        self.state.phase = Phase::Stopping;
+        // Written down first: should we die now, whoever adopts goes on with the stop.
+        self.save();
+        if grace > 0 {
+            self.send_stop_signal();
+        }
+    }
+
+    /// Sends the stop signal unless it was sent before.
+    pub(super) fn send_stop_signal(&mut self) {
+        let (Some(run), Some(stop)) = (&self.run, &mut self.state.stop) else { return };
+        if !stop.signalled {
+            stop.signalled = true;
+            run.order(Order::Signal { number: self.spec.stop.signal, all: self.spec.stop.all });
+        }
+    }
+
+    /// Whoever started the instance is gone, and so it ends.
+    pub(super) fn lose_lifeline(&mut self) {
+        self.lifeline = None;
+        self.begin_stop(Duration::ZERO);
+    }
+
+    /// Does what is due.
+    pub(super) fn act_on_time(&mut self) {
+        if let Phase::Backoff { until } = self.state.phase
+            && self.run.is_none()
+            && until_unix(until).is_zero()
+        {
+            self.begin_incarnation();
+        }
+        if self.state.stop.is_some_and(|stop| until_unix(stop.kill_at).is_zero()) {
+            self.kill();
+        }
+        if self.attachment.awaited_until().is_some_and(|until| Instant::now() >= until) {
+            self.hang_up();
+        }
+    }
+
+    fn kill(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        match run.kill_ordered {
+            None => {
+                run.kill_ordered = Some(Instant::now());
+                run.order(Order::Kill);
+            }
+            Some(since) if since.elapsed() >= LAST_WORD && !run.has_ended => {
+                if let Some(init) = &run.init {
+                    // It is gone already, or it goes now; both are seen by its descriptor.
+                    let _ = pidfd_send_signal(init, Signal::KILL);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// How long nothing is due.
+    pub(super) fn time_to_next(&self) -> Option<Duration> {
+        let backoff = match self.state.phase {
+            Phase::Backoff { until } if self.run.is_none() => Some(until_unix(until)),
+            _ => None,
+        };
+        let run = self.run.as_ref().filter(|run| !run.has_ended);
+        let kill = run.and_then(|run| {
+            let stop = self.state.stop?;
+            Some(match run.kill_ordered {
+                None => until_unix(stop.kill_at),
+                Some(since) => LAST_WORD.saturating_sub(since.elapsed()).max(Duration::from_millis(100)),
+            })
+        });
+        let attach = self.attachment.awaited_until().map(|until| until.saturating_duration_since(Instant::now()));
+        [backoff, kill, attach].into_iter().flatten().min().map(|wait| wait.min(LONGEST_TIMER))
+    }
+}
+
+fn until_unix(nanos: u64) -> Duration {
+    Duration::from_nanos(nanos.saturating_sub(unix_nanos())).min(LONGEST_TIMER * 60)
+}

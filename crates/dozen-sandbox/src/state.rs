@@ -1,0 +1,121 @@
+//! What is known about an instance: written by its shim, read by control and people.
+//!
+//! `state.json` in the instance's directory is replaced as a whole before the shim acts on it, so
+//! a shim that adopts continues where the dead one was. It holds no secret.
+
+use serde::{Deserialize, Serialize};
+
+use crate::process_identity::ProcessIdentity;
+
+/// The state of one instance, over all its incarnations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceState {
+    /// The boot this is about; in another one, everything named here is gone.
+    pub boot_id: String,
+    /// The instance's name.
+    pub instance: String,
+    /// The shim that wrote this.
+    pub shim: ProcessIdentity,
+    /// Pid 1 of the current incarnation, as seen from outside.
+    pub init: Option<ProcessIdentity>,
+    /// The app's main process, as seen from outside.
+    pub main: Option<ProcessIdentity>,
+    /// Counts starts, from 1.
+    pub incarnation: u32,
+    /// Where it stands.
+    pub phase: Phase,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Short lives in a row; decides the next back-off.
+    pub failures: u32,
+    /// When the current incarnation began, in nanoseconds since 1970.
+    pub started_at: u64,
+    /// How the last incarnation that ended did so.
+    pub last_exit: Option<Exit>,
+    /// Why the last launch came to nothing, if it did.
+    pub launch_error: Option<String>,
+    /// A stop was asked for.
+    pub stop: Option<StopState>,
+    /// The walls that stand, for `dozen ps`.
+    pub walls: Vec<String>,
+    /// The size of the output pipe; 65,536 where the kernel's limit for an ordinary user is reached.
+    pub pipe_bytes: u64,
+    /// Output that could not be kept.
+    pub dropped: Dropped,
+    /// Why the log cannot be written at the moment.
+    pub log_trouble: Option<String>,
+}
+
+/// Where an instance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Phase {
+    /// The walls are being built.
+    Starting,
+    /// The app's program runs.
+    Running,
+    /// A stop was asked for and is under way.
+    Stopping,
+    /// It ended and will be started again.
+    Backoff {
+        /// When, in nanoseconds since 1970.
+        until: u64,
+    },
+    /// It ended and stays so.
+    Exited,
+}
+
+/// How and when an incarnation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How.
+    pub status: ExitStatus,
+    /// When, in nanoseconds since 1970.
+    pub at: u64,
+}
+
+/// How an incarnation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// The main process exited with this status.
+    Code(i32),
+    /// This signal ended the main process.
+    Signal(i32),
+    /// The app's program never ran; [`InstanceState::launch_error`] says why.
+    LaunchFailed,
+    /// Init died without a word: somebody killed it, or the machine went down.
+    Unknown,
+}
+
+/// A stop under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopState {
+    /// When the grace period ends, in nanoseconds since 1970.
+    pub kill_at: u64,
+    /// Whether the signal was sent. An adopting shim does not send it twice: some apps take a
+    /// second one as an order to drop everything.
+    pub signalled: bool,
+}
+
+/// Output that could not be kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Line ends among them.
+    pub lines: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Dropped {
+    pub(crate) fn plus(self, more: Self) -> Self {
+        Self { lines: self.lines.saturating_add(more.lines), bytes: self.bytes.saturating_add(more.bytes) }
+    }
+}
+
+impl InstanceState {
+    /// Whether the instance ended and its shim will not start it again.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Exited)
+    }
+}

@@ -1,0 +1,197 @@
+//! kill -9 of the shim: no line lost, none twice, the exit status known.
+
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use dozen_sandbox::{
+    client::{self, LaunchMode, Observation},
+    listeners::listeners_inside,
+    protocol::Request,
+    spec::Restart,
+    state::{ExitStatus, Phase},
+};
+
+use crate::host::{Host, users, wait_for};
+
+const LINES: usize = 100_000;
+
+fn numbered(pause_every_1000: f64) -> String {
+    format!(
+        "import sys, time\nfor i in range({LINES}):\n sys.stdout.write('%07d %s\\n' % (i, 'x' * 60))\n \
+         if i % 100 == 99: sys.stdout.flush()\n if i % 1000 == 999: time.sleep({pause_every_1000})\n\
+         sys.stdout.flush()\nsys.exit(42)"
+    )
+}
+
+fn assert_each_line_once(host: &Host) {
+    let log = host.log_text();
+    let mut numbers = log.lines().map(|line| {
+        assert_eq!(line.len(), 68, "a torn line: {line:?}");
+        line[..7].parse::<usize>().unwrap()
+    });
+    assert!((0..LINES).all(|number| numbers.next() == Some(number)), "a line is missing or doubled");
+    assert_eq!(numbers.next(), None);
+}
+
+#[test]
+fn a_shim_killed_again_and_again_loses_no_line_and_doubles_none() {
+    for user in users() {
+        let host = Host::new(user);
+        let spec = host.python(&numbered(0.02));
+        let mut kept = host.start(&spec);
+        let mut kills = 0;
+        let before = Instant::now();
+        while !host.state().has_ended() && before.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_micros(1000 + kills * 1777 % 20_000));
+            kept.kill_shim();
+            kills += 1;
+            kept = host.adopt(&spec);
+        }
+        let state = kept.until_over();
+        assert!(kills >= 20, "{kills} kills");
+        assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(42));
+        assert_eq!((state.incarnation, state.restarts), (1, 0));
+        assert_each_line_once(&host);
+    }
+}
+
+#[test]
+fn what_an_app_wrote_and_how_it_ended_is_known_after_everybody_was_dead() {
+    for user in users() {
+        let host = Host::new(user);
+        let spec = host.python("import sys, time\ntime.sleep(0.3)\nprint('x\\n' * 20000, end='')\nsys.exit(42)");
+        let kept = host.start(&spec);
+        let state = kept.until_running();
+        kept.kill_shim();
+        let init = state.init.unwrap();
+        wait_for("the end of the app", || (!state.main.unwrap().exists()).then_some(()));
+        assert!(init.exists(), "init waits with the output");
+        let Observation::Orphaned(_) = client::observe(&host.instance()).unwrap() else { panic!("not orphaned") };
+        let state = host.adopt(&spec).until_over();
+        assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(42));
+        assert_eq!(host.log(), "x\n".repeat(20_000).into_bytes());
+        wait_for("the end of init", || (!init.exists()).then_some(()));
+    }
+}
+
+#[test]
+fn the_end_of_an_app_without_output_is_known_after_everybody_was_dead() {
+    let host = Host::new(users()[0]);
+    let spec = host.python("import sys, time\ntime.sleep(0.2)\nsys.exit(7)");
+    let kept = host.start(&spec);
+    let state = kept.until_running();
+    kept.kill_shim();
+    wait_for("the end of init", || (!state.init.unwrap().exists()).then_some(()));
+    let Observation::Ended(_) = client::observe(&host.instance()).unwrap() else { panic!("not ended") };
+    let state = host.adopt(&spec).until_over();
+    assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(7));
+    let Observation::Over(_) = client::observe(&host.instance()).unwrap() else { panic!("not over") };
+}
+
+#[test]
+fn a_phase_whose_init_was_killed_is_not_run_again() {
+    let host = Host::new(users()[0]);
+    let spec = host.python("import time; time.sleep(60)");
+    let kept = host.start(&spec);
+    let state = kept.until_running();
+    kept.kill_shim();
+    let init = rustix::process::Pid::from_raw(state.init.unwrap().pid.cast_signed()).unwrap();
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+    wait_for("the end of init", || (!state.init.unwrap().exists()).then_some(()));
+    let state = host.adopt(&spec).until_over();
+    assert_eq!((state.last_exit.unwrap().status, state.incarnation), (ExitStatus::Unknown, 1));
+}
+
+#[test]
+fn a_shim_killed_while_it_starts_leaves_an_instance_that_can_be_adopted() {
+    for user in users() {
+        for round in 0..20 {
+            let host = Host::new(user);
+            let mut spec = host.python("print('up', flush=True)\nimport time; time.sleep(60)");
+            spec.restart = Restart::Always;
+            let kept = host.start(&spec);
+            std::thread::sleep(Duration::from_micros(round * 400));
+            kept.kill_shim();
+            let kept = host.adopt(&spec);
+            let state = kept.until_running();
+            assert!(state.main.unwrap().exists());
+            wait_for("the line", || host.log_text().contains("up\n").then_some(()));
+        }
+    }
+}
+
+#[test]
+fn an_adopting_shim_goes_on_with_restarts_and_stops() {
+    let host = Host::new(users()[0]);
+    let mut spec = host.python("import time; time.sleep(60)");
+    spec.restart = Restart::Always;
+    host.start(&spec).kill_shim();
+    let kept = host.adopt(&spec);
+    let first = kept.until_running();
+    client::request(&host.instance(), &Request::Signal { number: 9, all: false }).unwrap();
+    let second = kept.until("a new incarnation", |state| state.incarnation == 2 && state.phase == Phase::Running);
+    assert_ne!(first.main, second.main);
+    assert_eq!(second.last_exit.unwrap().status, ExitStatus::Signal(9));
+    client::request(&host.instance(), &Request::Stop { grace_millis: None }).unwrap();
+    assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Signal(15));
+}
+
+#[test]
+fn a_second_shim_is_refused_while_the_first_lives() {
+    let host = Host::new(users()[0]);
+    let spec = host.python("import time; time.sleep(60)");
+    let kept = host.start(&spec);
+    kept.until_running();
+    for mode in [LaunchMode::Start, LaunchMode::Adopt] {
+        let refused = client::spawn_shim(&host.binary, &host.instance(), &spec, mode).unwrap_err();
+        assert!(refused.to_string().contains("another shim keeps this instance"), "{refused}");
+    }
+    let Observation::Kept(state) = client::observe(&host.instance()).unwrap() else { panic!("not kept") };
+    assert_eq!(state.shim.pid, kept.shim.pid());
+}
+
+#[test]
+fn an_orphan_that_nobody_wants_can_be_ended() {
+    let host = Host::new(users()[0]);
+    let kept = host.start(&host.python("print('x' * 1000, flush=True)\nimport time; time.sleep(60)"));
+    let state = kept.until_running();
+    kept.kill_shim();
+    client::end_orphan(&host.instance()).unwrap();
+    wait_for("the end of init", || (!state.init.unwrap().exists()).then_some(()));
+    assert!(!state.main.unwrap().exists());
+}
+
+#[test]
+fn an_instance_with_a_lifeline_ends_with_whoever_holds_it_even_without_a_shim() {
+    for with_shim in [true, false] {
+        let host = Host::new(users()[0]);
+        let mut spec = host.python("import time; time.sleep(60)");
+        spec.lifeline = true;
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let (binary, dir) = (&host.binary, &host.instance());
+        let shim = client::spawn_tied_shim(binary, dir, &spec, LaunchMode::Start, read.as_fd()).unwrap();
+        let state = wait_for("running", || Some(host.state()).filter(|state| state.phase == Phase::Running));
+        if !with_shim {
+            rustix::process::pidfd_send_signal(&shim, rustix::process::Signal::KILL).unwrap();
+        }
+        assert!(state.main.unwrap().exists());
+        drop(write);
+        wait_for("the end of init", || (!state.init.unwrap().exists()).then_some(()));
+        wait_for("the end of the shim", || shim.reap().then_some(()));
+    }
+}
+
+#[test]
+fn the_ports_that_an_instance_listens_on_are_found() {
+    for user in users() {
+        let host = Host::new(user);
+        let program = "import socket, time\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\ntime.sleep(60)";
+        let kept = host.start(&host.python(program));
+        let init = kept.until_running().init.unwrap().pid;
+        let port: u16 = wait_for("the port", || host.log_text().trim().parse().ok());
+        let found = listeners_inside(init);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [([127, 0, 0, 1], port).into()]);
+    }
+}

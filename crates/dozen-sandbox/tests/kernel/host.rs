@@ -1,0 +1,252 @@
+//! A place of its own for each test: directories, a program with the `shim` entry, and a user.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use dozen_model::segment::{IndexRecord, parse_segment_name};
+use dozen_sandbox::{
+    client::{self, LaunchMode, ShimHandle},
+    spec::{ByteString, CommandSpec, LaunchSpec, Limits, Network, Restart, StopPolicy, Walls, WallsUser},
+    state::{ExitStatus, InstanceState, Phase},
+};
+
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
+const APP_UID: u32 = 23456;
+const ORDINARY_UID: u32 = 65534;
+
+/// Who keeps the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    Root,
+    Ordinary,
+}
+
+/// Both users, where this test may be both; an ordinary user is only itself.
+pub(crate) fn users() -> Vec<User> {
+    if rustix::process::geteuid().is_root() { vec![User::Root, User::Ordinary] } else { vec![User::Ordinary] }
+}
+
+pub(crate) struct Host {
+    folder: tempfile::TempDir,
+    pub(crate) user: User,
+    /// Who the app is.
+    pub(crate) app_user: WallsUser,
+    pub(crate) binary: PathBuf,
+}
+
+impl Host {
+    pub(crate) fn new(user: User) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (uid, gid) = match (user, is_root) {
+            (User::Root, _) => (APP_UID, APP_UID),
+            (User::Ordinary, true) => (ORDINARY_UID, ORDINARY_UID),
+            (User::Ordinary, false) => me,
+        };
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let binary = folder.path().join("shim-probe");
+        fs::copy(env!("CARGO_BIN_EXE_shim-probe"), &binary).unwrap();
+        let binary = if user == User::Ordinary && is_root { as_ordinary(folder.path(), &binary) } else { binary };
+        let host = Self { folder, user, app_user: WallsUser { uid, gid }, binary };
+        host.dir("release");
+        host.write("release/file", "as built\n");
+        host.dir("logs");
+        host.dir("instance");
+        fs::set_permissions(host.instance(), Permissions::from_mode(0o700)).unwrap();
+        host
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn instance(&self) -> PathBuf {
+        self.path("instance")
+    }
+
+    /// A directory that the keeper owns.
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(&path).unwrap();
+        self.give(&path);
+        path
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        self.give(&path);
+        path
+    }
+
+    fn give(&self, path: &Path) {
+        if self.user == User::Ordinary && rustix::process::geteuid().is_root() {
+            chown(path, Some(self.app_user.uid), Some(self.app_user.gid)).unwrap();
+        }
+    }
+
+    pub(crate) fn spec(&self, argv: &[&str]) -> LaunchSpec {
+        LaunchSpec {
+            instance: "web.1".into(),
+            walls: Walls {
+                hostname: "web-1".into(),
+                user: self.app_user,
+                app: vec![self.path("release")],
+                app_upper: None,
+                app_dir: None,
+                binds: Vec::new(),
+                tmp_bytes: 4 << 20,
+                network: Network::Host,
+            },
+            command: CommandSpec {
+                argv: argv.iter().map(|word| ByteString::from(*word)).collect(),
+                env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("HOME".into(), "/tmp".into())],
+                cwd: "/app".into(),
+            },
+            restart: Restart::Never,
+            stop: StopPolicy { grace: Duration::from_secs(20), ..StopPolicy::default() },
+            log_dir: self.path("logs"),
+            segment_bytes: 16 << 20,
+            limits: Limits::default(),
+            attach: None,
+            lifeline: false,
+        }
+    }
+
+    pub(crate) fn python(&self, program: &str) -> LaunchSpec {
+        self.spec(&[PYTHON, "-I", "-S", "-c", program])
+    }
+
+    pub(crate) fn start(&self, spec: &LaunchSpec) -> Kept {
+        self.spawn(spec, LaunchMode::Start)
+    }
+
+    pub(crate) fn adopt(&self, spec: &LaunchSpec) -> Kept {
+        self.spawn(spec, LaunchMode::Adopt)
+    }
+
+    fn spawn(&self, spec: &LaunchSpec, mode: LaunchMode) -> Kept {
+        let shim = client::spawn_shim(&self.binary, &self.instance(), spec, mode).unwrap();
+        Kept { shim, dir: self.instance() }
+    }
+
+    /// Runs to the end: the state, and what was logged.
+    pub(crate) fn run(&self, spec: &LaunchSpec) -> (InstanceState, String) {
+        let state = self.start(spec).until_over();
+        (state, self.log_text())
+    }
+
+    /// Runs and expects success; what was logged.
+    pub(crate) fn output_of(&self, spec: &LaunchSpec) -> String {
+        let (state, output) = self.run(spec);
+        let status = state.last_exit.map(|exit| exit.status);
+        assert_eq!(status, Some(ExitStatus::Code(0)), "{:?}: {output} {state:?}", self.user);
+        output
+    }
+
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("logs")).unwrap().map(|entry| entry.unwrap().path());
+        let is_segment = |path: &PathBuf| parse_segment_name(path.file_name().unwrap().to_str().unwrap()).is_some();
+        let mut segments: Vec<_> = entries.filter(is_segment).collect();
+        segments.sort();
+        segments
+    }
+
+    pub(crate) fn log(&self) -> Vec<u8> {
+        self.segments().iter().flat_map(|path| fs::read(path).unwrap()).collect()
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        String::from_utf8_lossy(&self.log()).into_owned()
+    }
+
+    pub(crate) fn index(&self, segment: &Path) -> Vec<IndexRecord> {
+        IndexRecord::decode_all(&fs::read(segment.with_extension("idx")).unwrap()).collect()
+    }
+
+    pub(crate) fn state(&self) -> InstanceState {
+        client::read_state(&self.instance()).unwrap().unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // A failed test must not leave an instance behind.
+        let _ = client::request(&self.instance(), &dozen_sandbox::protocol::Request::Kill {});
+        let _ = client::end_orphan(&self.instance());
+    }
+}
+
+/// A program that becomes the ordinary user and then the shim.
+fn as_ordinary(folder: &Path, binary: &Path) -> PathBuf {
+    let path = folder.join("shim-probe-as-ordinary-user");
+    let user = format!("--reuid {ORDINARY_UID} --regid {ORDINARY_UID} --clear-groups");
+    let script = format!("#!/bin/sh\nexec /usr/bin/setpriv {user} -- {} \"$@\"\n", binary.display());
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// An instance with a shim.
+pub(crate) struct Kept {
+    pub(crate) shim: ShimHandle,
+    dir: PathBuf,
+}
+
+impl Kept {
+    pub(crate) fn state(&self) -> InstanceState {
+        client::read_state(&self.dir).unwrap().unwrap()
+    }
+
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&InstanceState) -> bool) -> InstanceState {
+        let last = std::cell::RefCell::new(None);
+        let look = || {
+            last.replace(Some(self.state()));
+            last.borrow().clone().filter(|state| holds(state))
+        };
+        let found = wait_for_with(what, look, || format!("{:#?}", last.borrow()));
+        assert!(holds(&found));
+        found
+    }
+
+    pub(crate) fn until_running(&self) -> InstanceState {
+        self.until("running", |state| {
+            assert!(!state.has_ended(), "it ended: {state:?}");
+            state.phase == Phase::Running
+        })
+    }
+
+    /// Waits for the end of the instance and of its shim.
+    pub(crate) fn until_over(&self) -> InstanceState {
+        let state = self.until("the end of the instance", InstanceState::has_ended);
+        wait_for("the end of the shim", || self.shim.reap().then_some(()));
+        state
+    }
+
+    /// kill -9 of the shim.
+    pub(crate) fn kill_shim(&self) {
+        rustix::process::pidfd_send_signal(&self.shim, rustix::process::Signal::KILL).unwrap();
+        wait_for("the death of the shim", || self.shim.reap().then_some(()));
+    }
+}
+
+/// Waits for a state, with a deadline.
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_for_with(what, look, String::new)
+}
+
+fn wait_for_with<T>(what: &str, mut look: impl FnMut() -> Option<T>, last: impl Fn() -> String) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}: {}", last());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

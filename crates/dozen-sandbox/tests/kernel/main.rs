@@ -1,0 +1,11 @@
+//! The walls, the shim and init against the real kernel, as root and as an ordinary user.
+//!
+//! Each wall has a test that fails when the wall is taken away, each promise one that kills what it is about.
+
+mod adoption;
+mod attached;
+mod host;
+mod logs;
+mod restarts;
+mod stops;
+mod walls;

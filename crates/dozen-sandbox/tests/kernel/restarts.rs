@@ -1,0 +1,85 @@
+//! What follows the end of an app.
+
+use std::time::Duration;
+
+use dozen_sandbox::{
+    client,
+    protocol::Request,
+    spec::Restart,
+    state::{ExitStatus, Phase},
+};
+
+use crate::host::{Host, users};
+
+#[test]
+fn a_crashed_app_is_started_again_at_once_and_then_after_a_growing_pause() {
+    for user in users() {
+        let host = Host::new(user);
+        let mut spec = host.python("import time; print(time.time(), flush=True); raise SystemExit(3)");
+        spec.restart = Restart::Always;
+        let kept = host.start(&spec);
+        let state = kept.until("a pause of two seconds", |state| {
+            state.incarnation == 3 && matches!(state.phase, Phase::Backoff { .. })
+        });
+        assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(3));
+        assert_eq!((state.restarts, state.failures), (2, 3));
+        let times: Vec<f64> = host.log_text().lines().map(|line| line.parse().unwrap()).collect();
+        assert!(times[1] - times[0] < 0.9, "{times:?}");
+        assert!(times[2] - times[1] > 0.9, "{times:?}");
+        let Phase::Backoff { until } = state.phase else { unreachable!() };
+        let pause = Duration::from_nanos(until - state.last_exit.unwrap().at);
+        assert!((Duration::from_secs(2)..Duration::from_secs(3)).contains(&pause), "{pause:?}");
+
+        let stopped = client::request(&host.instance(), &Request::Stop { grace_millis: None }).unwrap();
+        assert_eq!(stopped.phase, Phase::Exited);
+        assert_eq!(kept.until_over().incarnation, 3);
+    }
+}
+
+#[test]
+fn a_launch_that_fails_is_tried_again_with_a_pause() {
+    let host = Host::new(users()[0]);
+    let mut spec = host.spec(&["no-such-program"]);
+    spec.restart = Restart::Always;
+    let kept = host.start(&spec);
+    let is_paused = |incarnation| {
+        move |state: &dozen_sandbox::state::InstanceState| {
+            state.incarnation == incarnation && matches!(state.phase, Phase::Backoff { .. })
+        }
+    };
+    let state = kept.until("a second attempt", is_paused(2));
+    assert!(state.launch_error.unwrap().contains("`no-such-program`"));
+}
+
+#[test]
+fn each_incarnation_has_fresh_walls() {
+    let host = Host::new(users()[0]);
+    let program = "import os\nprint(os.listdir('/tmp'))\nopen('/tmp/left', 'w')\nraise SystemExit(1)";
+    let mut spec = host.python(program);
+    spec.restart = Restart::Always;
+    let kept = host.start(&spec);
+    kept.until("a second life", |state| state.incarnation == 2 && matches!(state.phase, Phase::Backoff { .. }));
+    assert_eq!(host.log_text(), "[]\n[]\n");
+}
+
+#[test]
+fn what_an_app_leaves_running_ends_with_it() {
+    for user in users() {
+        let host = Host::new(user);
+        let program = "import os, time\nfor _ in range(5):\n if os.fork() == 0:\n  os.setsid()\n  time.sleep(600)\n\
+             print('left', flush=True)\nos._exit(5)";
+        let (state, output) = host.run(&host.python(program));
+        assert_eq!((state.last_exit.unwrap().status, output.as_str()), (ExitStatus::Code(5), "left\n"));
+    }
+}
+
+#[test]
+fn orphans_inside_are_reaped() {
+    let host = Host::new(users()[0]);
+    let program = "import os, time\nfor _ in range(20):\n if os.fork() == 0:\n  if os.fork() == 0: os._exit(0)\n  os._exit(0)\n\
+         for _ in range(20): os.wait()\n\
+         deadline = time.time() + 30\n\
+         while len([p for p in os.listdir('/proc') if p.isdigit()]) > 2 and time.time() < deadline: time.sleep(0.01)\n\
+         print(sorted(p for p in os.listdir('/proc') if p.isdigit()))";
+    assert_eq!(host.output_of(&host.python(program)), "['1', '2']\n");
+}

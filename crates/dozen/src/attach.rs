@@ -1,0 +1,239 @@
+//! A one-off process joined to this terminal: input, output, size and signals as frames.
+//!
+//! The connection has been turned into one of [`Frame`]s; the shim speaks them at the other end.
+//! With a terminal at both ends it is in raw mode while this runs and is given back as it was on
+//! every way out, also when we are told to end. Without one, stdin and stdout are plain streams and
+//! the signals we get are passed on.
+//!
+//! Start reading at [`attach`].
+
+use std::{
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+};
+
+use dozen_sandbox::{protocol::Frame, spec::TerminalSize, state::ExitStatus as ProcessEnd};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    cli_error::{CliError, ExitStatus},
+    output::Output,
+};
+
+/// How much is read at once.
+const PIECE: usize = 32 << 10;
+
+/// The terminal's size, when stdin and stdout both are one.
+pub(crate) fn terminal_size() -> Option<TerminalSize> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return None;
+    }
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    Some(TerminalSize { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Joins this process's streams to the connection until the process there ends.
+pub(crate) async fn attach(
+    connection: Upgraded,
+    terminal: bool,
+    out: Output,
+) -> Result<ExitStatus, CliError> {
+    let raw = if terminal { Some(RawMode::enter().map_err(terminal_error)?) } else { None };
+    let (reader, writer) = tokio::io::split(TokioIo::new(connection));
+    let ended = converse(reader, writer, terminal, out).await;
+    // Given back before anything is said: in raw mode a line does not begin at the left.
+    drop(raw);
+    passed_on(ended?)
+}
+
+async fn converse(
+    reader: ReadHalf<TokioIo<Upgraded>>,
+    mut writer: WriteHalf<TokioIo<Upgraded>>,
+    terminal: bool,
+    out: Output,
+) -> Result<(ProcessEnd, Option<String>), CliError> {
+    let mut frames = Frames { reader, buffer: Vec::new() };
+    let mut input = Some(read_stdin());
+    let mut signals = Signals::catch().map_err(terminal_error)?;
+    loop {
+        let frame = tokio::select! {
+            frame = frames.next() => match frame? {
+                Frame::Output(bytes) => { out.bytes(&bytes)?; continue }
+                Frame::ErrorOutput(bytes) => { out.aside(&bytes); continue }
+                Frame::Exit(end, reason) => return Ok((end, reason)),
+                _ => continue,
+            },
+            bytes = next_input(&mut input) => bytes.map_or(Frame::EndOfInput, Frame::Input),
+            number = signals.next() => match number {
+                WINDOW_CHANGED => match terminal_size() {
+                    Some(size) if terminal => Frame::Resize(size),
+                    _ => continue,
+                },
+                number => Frame::Signal(number),
+            },
+        };
+        let mut bytes = Vec::new();
+        frame.encode_into(&mut bytes);
+        // A refused write is told by the reading side, together with why.
+        drop(writer.write_all(&bytes).await);
+        drop(writer.flush().await);
+    }
+}
+
+/// How the process's end becomes ours.
+fn passed_on((end, reason): (ProcessEnd, Option<String>)) -> Result<ExitStatus, CliError> {
+    let unavailable = |message: String| CliError::Unavailable { message, hint: None };
+    match end {
+        ProcessEnd::Code(code) => Ok(ExitStatus::Passed(code as u8)),
+        ProcessEnd::Signal(number) => Ok(ExitStatus::Passed((128 + number) as u8)),
+        ProcessEnd::LaunchFailed => Err(unavailable(format!(
+            "the command did not start: {}",
+            reason.as_deref().unwrap_or("no reason is known")
+        ))),
+        ProcessEnd::Unknown => Err(unavailable("the process was killed from outside".to_owned())),
+    }
+}
+
+fn terminal_error(source: io::Error) -> CliError {
+    CliError::System { what: "the terminal cannot be used", source }
+}
+
+/// Frames from the other end.
+struct Frames {
+    reader: ReadHalf<TokioIo<Upgraded>>,
+    buffer: Vec<u8>,
+}
+
+impl Frames {
+    /// The next frame. Cancelling it loses nothing: bytes stay in the buffer.
+    async fn next(&mut self) -> Result<Frame, CliError> {
+        let broken = |source| CliError::System { what: "the connection to the process broke", source };
+        loop {
+            match Frame::decode(&self.buffer) {
+                Ok(Some((frame, length))) => {
+                    self.buffer.drain(..length);
+                    return Ok(frame);
+                }
+                Ok(None) => {}
+                Err(error) => return Err(broken(io::Error::new(io::ErrorKind::InvalidData, error))),
+            }
+            self.buffer.reserve(PIECE);
+            if self.reader.read_buf(&mut self.buffer).await.map_err(broken)? == 0 {
+                return Err(CliError::Unavailable {
+                    message: "the connection ended before the process did".to_owned(),
+                    hint: Some("see `dozen ps`".to_owned()),
+                });
+            }
+        }
+    }
+}
+
+/// Reads stdin in a thread of its own: a read of a terminal cannot be cancelled, and the thread may
+/// stay in it when the process ends.
+fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(4);
+    std::thread::spawn(move || {
+        let mut piece = vec![0; PIECE];
+        while let Ok(length @ 1..) = rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut piece)) {
+            if sender.blocking_send(piece[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The next input; `None` once, at its end, and then never again.
+async fn next_input(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    match input {
+        Some(receiver) => {
+            let bytes = receiver.recv().await;
+            if bytes.is_none() {
+                *input = None;
+            }
+            bytes
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// `SIGWINCH`'s number, the same on every architecture that Linux runs these days but MIPS.
+const WINDOW_CHANGED: i32 = 28;
+
+/// Signals that are passed on instead of ending us.
+struct Signals {
+    window: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            window: signal(SignalKind::window_change())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.window.recv() => WINDOW_CHANGED,
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.hang_up.recv() => SignalKind::hangup().as_raw_value(),
+            _ = self.quit.recv() => SignalKind::quit().as_raw_value(),
+        }
+    }
+}
+
+/// The terminal in raw mode, until this is dropped.
+struct RawMode {
+    before: Termios,
+}
+
+impl RawMode {
+    fn enter() -> io::Result<Self> {
+        let stdin = io::stdin();
+        let before = tcgetattr(stdin.as_fd())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdin.as_fd(), OptionalActions::Flush, &raw)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // A terminal that has gone away needs no restoring.
+        let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, &self.before);
+        drop(io::stdout().flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_end_becomes_our_own() {
+        let passed = |end| passed_on((end, None)).map(ExitStatus::code);
+        assert_eq!(passed(ProcessEnd::Code(42)).unwrap(), 42);
+        assert_eq!(passed(ProcessEnd::Signal(9)).unwrap(), 137);
+        assert!(passed(ProcessEnd::Unknown).is_err());
+        let error = passed_on((ProcessEnd::LaunchFailed, Some("`x` is not there".to_owned()))).unwrap_err();
+        assert!(error.to_string().contains("`x` is not there"), "{error}");
+    }
+}

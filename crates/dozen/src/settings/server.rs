@@ -1,0 +1,187 @@
+//! What `dozen server start` needs to know beyond the common settings.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+};
+
+use dozen_model::names::Domain;
+
+use super::{Caller, Environment, Settings, SettingsError, absolute, user_home};
+
+/// Flags of `dozen server start` and `dozen server install`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ServerFlags {
+    /// Address the router listens on, may be given several times [default: 127.0.0.1:1212]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(crate) listen: Vec<String>,
+
+    /// Base domain: apps answer at `APP.DOMAIN` [default: localhost]
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Option<Domain>,
+
+    /// Key that config vars are encrypted with [default: `key` in the state folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// Settings of the server.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerSettings {
+    /// Folder of all state.
+    pub(crate) home: PathBuf,
+    /// Folder of the sockets.
+    pub(crate) run: PathBuf,
+    /// Addresses the router listens on.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Base domain.
+    pub(crate) domain: String,
+    /// A key that stands elsewhere than in the state folder.
+    pub(crate) key_file: Option<PathBuf>,
+    /// This executable: control starts the router and the shims with it.
+    pub(crate) binary: PathBuf,
+    /// Proxy, index and certificate variables of the machine, for the dependency step of builds.
+    pub(crate) build_env: BTreeMap<OsString, OsString>,
+    /// Where pyenv keeps its Pythons.
+    pub(crate) pyenv_root: Option<PathBuf>,
+    /// `PATH`, where build tools are looked for.
+    pub(crate) path: OsString,
+    /// The user's home folder, where build tools are looked for too.
+    pub(crate) user_home: Option<PathBuf>,
+    /// Where the user's systemd units are.
+    pub(crate) config_home: Option<PathBuf>,
+}
+
+/// Variables that reach the dependency step by name.
+const BUILD_VARIABLES: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+];
+
+/// Variables that reach it by how their names begin.
+const BUILD_PREFIXES: &[&str] = &["PIP_", "UV_", "npm_config_", "NPM_CONFIG_"];
+
+impl ServerFlags {
+    /// The same as variables, for a server that is started by another process.
+    pub(crate) fn as_variables(&self) -> Vec<(&'static str, OsString)> {
+        let mut variables = Vec::new();
+        if !self.listen.is_empty() {
+            variables.push(("DOZEN_LISTEN", self.listen.join(",").into()));
+        }
+        if let Some(domain) = &self.domain {
+            variables.push(("DOZEN_DOMAIN", domain.as_str().into()));
+        }
+        if let Some(path) = &self.key_file {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            variables.push(("DOZEN_KEY_FILE", path.into()));
+        }
+        variables
+    }
+}
+
+impl ServerSettings {
+    /// Decides the server's settings.
+    pub(crate) fn resolve(
+        flags: &ServerFlags,
+        common: &Settings,
+        env: &Environment,
+        caller: &Caller,
+    ) -> Result<Self, SettingsError> {
+        let listen = match flags.listen.as_slice() {
+            [] => {
+                env.text("DOZEN_LISTEN")?.unwrap_or("127.0.0.1:1212").split(',').map(str::to_owned).collect()
+            }
+            named => named.to_vec(),
+        };
+        let domain = match &flags.domain {
+            Some(domain) => domain.clone(),
+            None => {
+                let text = env.text("DOZEN_DOMAIN")?.unwrap_or("localhost");
+                text.parse().map_err(|source| SettingsError::Domain { source })?
+            }
+        };
+        let key_file = match &flags.key_file {
+            Some(path) => Some(absolute("--key-file", path)?),
+            None => env.path("DOZEN_KEY_FILE")?,
+        };
+        let user_home = user_home(env, caller);
+        Ok(Self {
+            home: common.home.clone(),
+            run: common.run.clone(),
+            listen: listen.iter().map(|text| address(text.trim())).collect::<Result<_, _>>()?,
+            domain: domain.to_string(),
+            key_file,
+            binary: common.binary.clone(),
+            build_env: build_variables(env),
+            pyenv_root: env
+                .xdg("PYENV_ROOT")
+                .or_else(|| user_home.as_ref().map(|home| home.join(".pyenv")))
+                .filter(|path| path.is_dir()),
+            config_home: env
+                .xdg("XDG_CONFIG_HOME")
+                .or_else(|| user_home.as_ref().map(|home| home.join(".config"))),
+            path: env.get("PATH").map_or_else(|| "/usr/local/bin:/usr/bin:/bin".into(), Into::into),
+            user_home,
+        })
+    }
+}
+
+/// An address to listen on; a host name such as `localhost` stands for its first address.
+fn address(text: &str) -> Result<SocketAddr, SettingsError> {
+    let refused =
+        || SettingsError::Listen { text: text.chars().take(80).flat_map(char::escape_default).collect() };
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(refused)
+}
+
+/// The machine's proxy, index and certificate variables.
+fn build_variables(env: &Environment) -> BTreeMap<OsString, OsString> {
+    let wanted = |name: &OsString| {
+        name.to_str().is_some_and(|name| {
+            BUILD_VARIABLES.contains(&name) || BUILD_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        })
+    };
+    env.0.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_variables_of_the_machines_network_reach_a_build() {
+        let env = Environment::of(&[
+            ("HTTPS_PROXY", "http://p:1"),
+            ("PIP_INDEX_URL", "https://i"),
+            ("npm_config_registry", "https://r"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("DOZEN_HOME", "/d"),
+            ("PIPX_HOME", "/x"),
+        ]);
+        let names: Vec<_> = build_variables(&env).into_keys().collect();
+        assert_eq!(names, ["HTTPS_PROXY", "PIP_INDEX_URL", "npm_config_registry"]);
+    }
+
+    #[test]
+    fn an_address_needs_a_port() {
+        assert_eq!(address("127.0.0.1:80").unwrap(), "127.0.0.1:80".parse().unwrap());
+        assert!(address("127.0.0.1").is_err());
+        assert!(address("").is_err());
+    }
+}

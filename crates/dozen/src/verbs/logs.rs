@@ -1,0 +1,169 @@
+//! `dozen logs`: the log of a stage, the last lines or as they come.
+
+use std::time::Duration;
+
+use dozen_control::api::wire::LogRecord;
+use http::Method;
+
+use crate::{
+    cli_error::{CliError, ExitStatus},
+    context::AppFlags,
+    output::Tint,
+    printable::printable,
+    session::Session,
+    time_words::{log_stamp, since},
+    verbs::ps::target_of,
+};
+
+/// How long a server that went away is waited for when the log is followed.
+const SERVER_RETURNS: Duration = Duration::from_secs(30);
+
+/// Show or follow the log of an app
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dozen logs
+  dozen logs -f --ps web.1
+  dozen logs -n 1000 --since 10m
+  dozen logs --source dozen
+  dozen logs -f --json")]
+pub(crate) struct LogsArgs {
+    /// Go on as lines come
+    #[arg(short, long, visible_alias = "tail")]
+    follow: bool,
+
+    /// The last so many lines [default: 100]
+    #[arg(short = 'n', long = "lines", visible_alias = "num", value_name = "COUNT")]
+    lines: Option<usize>,
+
+    /// Only of this process type or instance
+    #[arg(short, long, value_name = "TARGET", value_parser = target_of)]
+    ps: Option<String>,
+
+    /// Only from this time on: 10m, 2h, 1d, or 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<u64>,
+
+    /// Only what the app wrote, or what dozen wrote
+    #[arg(long, value_enum)]
+    source: Option<Source>,
+
+    /// Print JSON, one record a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    app: AppFlags,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Source {
+    App,
+    Dozen,
+}
+
+/// Runs the verb.
+pub(crate) async fn logs(args: LogsArgs, session: &Session) -> Result<ExitStatus, CliError> {
+    let target = session.target(&args.app)?;
+    let mut control = session.control().await?;
+    let mut since_ns = args.since;
+    let mut lines = args.lines.or(if args.since.is_none() { Some(100) } else { None });
+    let mut lost_at = tokio::time::Instant::now();
+    loop {
+        let path = target.path(&format!("/logs{}", query(&args, lines, since_ns)));
+        let mut seen_ns = None;
+        let heard = match control.stream(Method::GET, &path, None).await {
+            Ok(stream) => {
+                let heard = print_all(stream, &args, &mut seen_ns, session).await;
+                lost_at = tokio::time::Instant::now();
+                heard
+            }
+            Err(error) => Err(error.into()),
+        };
+        match heard {
+            Ok(()) if !args.follow => return Ok(ExitStatus::Success),
+            Err(CliError::Client(error))
+                if args.follow && error.is_lost() && lost_at.elapsed() < SERVER_RETURNS => {}
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        // The server went away. What was printed is not asked for again.
+        if let Some(seen) = seen_ns {
+            (since_ns, lines) = (Some(seen + 1), None);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if let Ok(again) = control.another().await {
+            control = again;
+        }
+    }
+}
+
+/// Prints records until the stream ends; all that are there at once go out in one write.
+async fn print_all(
+    mut stream: crate::client::Lines,
+    args: &LogsArgs,
+    seen_ns: &mut Option<u64>,
+    session: &Session,
+) -> Result<(), CliError> {
+    loop {
+        let records: Vec<LogRecord> = stream.batch().await?;
+        let Some(last) = records.last() else { return Ok(()) };
+        *seen_ns = Some(last.time_ns);
+        let mut text = String::new();
+        for record in &records {
+            if args.json {
+                text.push_str(&serde_json::to_string(record).unwrap_or_default());
+            } else {
+                text.push_str(&line(record, session.out.style.colour_out));
+            }
+            text.push('\n');
+        }
+        session.out.bytes(text.as_bytes())?;
+    }
+}
+
+/// `2026-11-22T10:00:00.123456+00:00 app[web.1]: text`
+fn line(record: &LogRecord, colour: bool) -> String {
+    let label = format!("{}[{}]:", printable(&record.source, false), printable(&record.process, false));
+    let stamp = Tint::Dim.paint(&log_stamp(record.time_ns), colour);
+    format!("{stamp} {} {}", tint_of(record).paint(&label, colour), printable(&record.text, colour))
+}
+
+/// Each process type keeps one colour; dozen's own lines are dim.
+fn tint_of(record: &LogRecord) -> Tint {
+    const TINTS: [Tint; 4] = [Tint::Cyan, Tint::Magenta, Tint::Blue, Tint::Green];
+    if record.source == "dozen" {
+        return Tint::Dim;
+    }
+    let process = record.process.split('.').next().unwrap_or_default();
+    TINTS[process.bytes().map(usize::from).sum::<usize>() % TINTS.len()]
+}
+
+fn query(args: &LogsArgs, lines: Option<usize>, since_ns: Option<u64>) -> String {
+    let mut parts = vec![format!("follow={}", args.follow)];
+    parts.extend(lines.map(|lines| format!("lines={lines}")));
+    parts.extend(since_ns.map(|since| format!("since_ns={since}")));
+    parts.extend(args.ps.as_ref().map(|ps| format!("ps={ps}")));
+    parts.extend(args.source.map(|source| match source {
+        Source::App => "source=app".to_owned(),
+        Source::Dozen => "source=dozen".to_owned(),
+    }));
+    format!("?{}", parts.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_line_is_printed_as_one_harmless_line() {
+        let record = LogRecord {
+            time_ns: 1_795_341_600_123_456_000,
+            source: "app".to_owned(),
+            process: "web.1".to_owned(),
+            text: "\x1b[31mred\x1b[2J\nnext".to_owned(),
+            continued: false,
+        };
+        assert_eq!(line(&record, false), "2026-11-22T10:00:00.123456+00:00 app[web.1]: red next");
+        assert!(line(&record, true).ends_with("\x1b[31mred next\x1b[0m"));
+    }
+}

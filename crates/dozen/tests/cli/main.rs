@@ -1,0 +1,9 @@
+//! The real binary, for everything that needs no server: help, usage, settings, doctor, Git.
+//!
+//! Each test has folders of its own and an environment that names nothing else.
+
+mod git_push;
+mod help;
+mod host;
+mod no_server;
+mod server_verb;

@@ -1,0 +1,50 @@
+//! `dozen server` where no server is needed: the unit, the addresses, the watcher's lock.
+
+use crate::host::{Host, ran};
+
+#[test]
+fn the_unit_can_be_looked_at_first() {
+    let host = Host::new();
+    let words = ["server", "install", "--print", "--listen", "127.0.0.1:80", "--domain", "apps.example.org"];
+    let mut command = host.command(&words);
+    command.env("HTTPS_PROXY", "http://proxy.example:3128").env("SECRET", "x");
+    let unit = ran(command).out;
+    for line in [
+        "Environment=\"DOZEN_LISTEN=127.0.0.1:80\"",
+        "Environment=\"DOZEN_DOMAIN=apps.example.org\"",
+        "Environment=\"HTTPS_PROXY=http://proxy.example:3128\"",
+        "KillMode=process",
+        "Restart=on-failure",
+    ] {
+        assert!(unit.lines().any(|have| have == line), "{line} in\n{unit}");
+    }
+    assert!(!unit.contains("SECRET"));
+    assert!(unit.contains(" server start\n"));
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_refused() {
+    let host = Host::new();
+    for words in [
+        &["server", "start", "--listen", "nonsense"][..],
+        &["server", "start", "--detached", "--listen", "x"],
+    ] {
+        let ran = host.dozen(words);
+        assert_eq!(ran.status, 1, "{}", ran.err);
+        assert!(ran.err.contains("is not an address to listen on"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn where_systemd_is_not_the_init_installing_says_what_to_do_instead() {
+    if std::path::Path::new("/run/systemd/system").is_dir() {
+        // This machine would really get the unit.
+        return;
+    }
+    let ran = Host::new().dozen(&["server", "install"]);
+    assert_eq!(ran.status, 1);
+    insta::assert_snapshot!(ran.err, @r"
+    error: systemd is not the init of this machine
+    hint: let its init run `dozen server start`, or use `dozen server start --detached`
+    ");
+}

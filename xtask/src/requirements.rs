@@ -1,0 +1,67 @@
+//! What the tests need on the machine: tools that dozen or its example apps call.
+//!
+//! They are installed only when that was asked for, or in CI; otherwise the one command that does
+//! it is shown.
+
+use crate::task::{TaskError, command, find, is_ci, is_root, run};
+
+/// A tool, the Debian package that brings it, and who needs it.
+struct Tool {
+    name: &'static str,
+    package: &'static str,
+    needed_for: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool { name: "cc", package: "gcc", needed_for: "building the embedded database" },
+    Tool { name: "git", package: "git", needed_for: "deploys by push" },
+    Tool { name: "mount", package: "mount", needed_for: "tests of full disks" },
+    Tool { name: "node", package: "nodejs", needed_for: "apps in JavaScript" },
+    Tool { name: "npm", package: "npm", needed_for: "apps in JavaScript" },
+    Tool { name: "python3", package: "python3", needed_for: "apps in Python" },
+    Tool { name: "pip3", package: "python3-pip", needed_for: "pinned tools that come as wheels" },
+    Tool { name: "setpriv", package: "util-linux", needed_for: "tests as an ordinary user" },
+];
+
+/// Where tests find tools, also those run as an ordinary user: the folders of the system only,
+/// nothing of the home of the user who started us.
+pub(crate) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Makes sure that every tool is there, or tells how to get it.
+pub(crate) fn provide(install: bool) -> Result<(), TaskError> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    let by_hand = format!("apt-get update && apt-get install -y {}", packages.join(" "));
+    if !(install || is_ci()) {
+        let why: Vec<String> =
+            missing.iter().map(|tool| format!("  {:<9} {}", tool.name, tool.needed_for)).collect();
+        let why = why.join("\n");
+        return Err(TaskError::new(format!(
+            "these tools are missing:\n{why}\nrun `cargo xtask test --install`, or as root:\n  {by_hand}"
+        )));
+    }
+    if !is_root() {
+        return Err(TaskError::new(format!("packages can only be installed by root; run\n  {by_hand}")));
+    }
+    let apt = |words: &[&str]| run(command("apt-get", words).env("DEBIAN_FRONTEND", "noninteractive"));
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat())?;
+    match missing_names() {
+        names if names.is_empty() => Ok(()),
+        names => Err(TaskError::new(format!("still missing after the installation: {}", names.join(", ")))),
+    }
+}
+
+fn missing() -> Vec<&'static Tool> {
+    // Tools of root live in the sbin folders too.
+    let path = format!("{SYSTEM_PATH}:/usr/sbin:/sbin");
+    TOOLS.iter().filter(|tool| find(tool.name, &path).is_none()).collect()
+}
+
+fn missing_names() -> Vec<&'static str> {
+    missing().iter().map(|tool| tool.name).collect()
+}
