@@ -89,7 +89,8 @@ impl BuildInput<'_> {
             key.with_bytes(name.as_str(), value.as_bytes());
         }
         for (name, path) in &self.secret_files {
-            let bytes = std::fs::read(path).map_err(BuildError::io(format!("read the build secret `{name}`")))?;
+            let bytes =
+                std::fs::read(path).map_err(BuildError::io(format!("read the build secret `{name}`")))?;
             key.with_bytes(format!("secret file {name}"), &bytes);
         }
         Ok(key)
@@ -176,7 +177,9 @@ pub fn build(
         LanguagePlan::Python(python) => {
             build_python(&mut session, &mut plan, (&python, &tree, &app_layer), &mut progress)?;
         }
-        LanguagePlan::Node(node) => build_node(&mut session, &mut plan, (&node, &tree, &app_layer), &mut progress)?,
+        LanguagePlan::Node(node) => {
+            build_node(&mut session, &mut plan, (&node, &tree, &app_layer), &mut progress)?
+        }
         LanguagePlan::Static { .. } | LanguagePlan::Procfile => {
             progress.add(LayerRole::App, &app_layer);
             progress.env.insert("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into());
@@ -190,10 +193,15 @@ pub fn build(
 }
 
 /// Checks the libraries, writes the image.
-fn finish(mut session: Session<'_>, mut plan: BuildPlan, progress: Progress) -> Result<BuiltImage, BuildError> {
+fn finish(
+    mut session: Session<'_>,
+    mut plan: BuildPlan,
+    progress: Progress,
+) -> Result<BuiltImage, BuildError> {
     let store = session.input.store;
     session.start("image")?;
-    let facts = progress.layers.iter().map(|layer| store.facts(&layer.digest)).collect::<Result<Vec<_>, _>>()?;
+    let facts =
+        progress.layers.iter().map(|layer| store.facts(&layer.digest)).collect::<Result<Vec<_>, _>>()?;
     let libraries = libraries::check(&facts)?;
     plan.warnings.extend(libraries.warnings);
     let django = matches!(&plan.language, LanguagePlan::Python(python) if python.django.is_some());
@@ -281,9 +289,11 @@ fn build_node(
     session.start("runtime")?;
     let nodes = Runtimes::new(&session.input.search, &session.input.store.cache()).nodes();
     let installed = runtime::choose("Node", &node.wanted, &nodes)?;
-    let needs_npm = plan.processes.values().chain(&plan.release_command).any(|line| {
-        line.split_whitespace().any(|word| matches!(word, "npm" | "npx"))
-    });
+    let needs_npm = plan
+        .processes
+        .values()
+        .chain(&plan.release_command)
+        .any(|line| line.split_whitespace().any(|word| matches!(word, "npm" | "npx")));
     let layer = use_runtime(session, plan, progress, (installed, needs_npm, &node.wanted))?;
     progress.add(LayerRole::App, app_layer);
     let mut build_layers = vec![app_layer.clone()];
@@ -322,7 +332,10 @@ fn use_runtime(
     let layer = runtime::layer::runtime_layer(session.input.store, installed, with_npm)?;
     let origin = if layer.cached { "cached" } else { "copied" };
     let (name, version) = (&installed.name, &installed.version);
-    let by = wanted.by.as_ref().map_or_else(|| "no file asks for one".to_owned(), |by| format!("{by} asks for {}", wanted.text));
+    let by = wanted
+        .by
+        .as_ref()
+        .map_or_else(|| "no file asks for one".to_owned(), |by| format!("{by} asks for {}", wanted.text));
     session.end(&format!("{name} {version} ({by}), {origin}"));
     if let Some(exact) = wanted.exact.filter(|exact| *exact != installed.number()) {
         plan.warnings.push(format!("{name} {exact} is not installed, {version} takes its place"));
@@ -378,7 +391,8 @@ fn described(plan: &BuildPlan) -> String {
         _ => "",
     };
     let names: Vec<&str> = plan.processes.keys().map(|name| name.as_str()).collect();
-    let processes = if names.is_empty() { String::new() } else { format!("; process types {}", names.join(", ")) };
+    let processes =
+        if names.is_empty() { String::new() } else { format!("; process types {}", names.join(", ")) };
     format!("{language}{lock}{processes}")
 }
 
@@ -387,7 +401,10 @@ fn c_library() -> String {
     static VERSION: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let ask = || {
         let output = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
-        String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        String::from_utf8(output.stdout)
+            .ok()
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
     };
     VERSION.get_or_init(|| ask().unwrap_or_else(|| "unknown".to_owned())).clone()
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::BuildError,
-    store::{Lease, LayerStore, read_json, write_json},
+    store::{LayerStore, Lease, read_json, write_json},
 };
 
 /// What a cached layer depends on.
@@ -35,7 +35,8 @@ impl CacheKey {
     /// The names of the parts that differ.
     fn changed_since(&self, before: &Self) -> Vec<String> {
         let names = self.0.keys().chain(before.0.keys());
-        let mut changed: Vec<String> = names.filter(|name| self.0.get(*name) != before.0.get(*name)).cloned().collect();
+        let mut changed: Vec<String> =
+            names.filter(|name| self.0.get(*name) != before.0.get(*name)).cloned().collect();
         changed.sort();
         changed.dedup();
         changed

@@ -64,8 +64,9 @@ pub(crate) fn read_elf(path: &str, size: u64, read_at: ReadAt<'_>) -> Option<Elf
     let entries = || entries().take_while(|(tag, _)| *tag != 0);
     let value_of = |wanted: u64| entries().find(|(tag, _)| *tag == wanted).map(|(_, value)| value);
     let strings_address = value_of(DT_STRTAB)?;
-    let (address, offset, _) =
-        *loads.iter().find(|(address, _, length)| strings_address.checked_sub(*address).is_some_and(|at| at < *length))?;
+    let (address, offset, _) = *loads
+        .iter()
+        .find(|(address, _, length)| strings_address.checked_sub(*address).is_some_and(|at| at < *length))?;
     let strings = file.get(offset.checked_add(strings_address - address)?, value_of(DT_STRSZ)?)?;
     let needed = entries().filter(|(tag, _)| *tag == DT_NEEDED).take(500);
     Some(ElfFile {

@@ -6,9 +6,7 @@
 
 use std::{io, os::unix::ffi::OsStrExt, path::Path};
 
-use dozen_model::{
-    digest::Digest, hint::Hint, manifest::ManifestError, procfile::ProcfileError,
-};
+use dozen_model::{digest::Digest, hint::Hint, manifest::ManifestError, procfile::ProcfileError};
 
 use crate::step::StepEnd;
 
@@ -252,12 +250,19 @@ impl Hint for BuildError {
             Self::UnknownReference { nearest, .. } => format!("did you mean `{}`", nearest.as_ref()?),
             Self::Uncommitted { .. } => "commit them, or take them along with `--dirty`".into(),
             Self::Submodule { .. } => "add its files to the repository, or install it as a dependency".into(),
-            Self::LfsPointer { .. } => "add the file itself to the repository, or keep it in a backing service".into(),
+            Self::LfsPointer { .. } => {
+                "add the file itself to the repository, or keep it in a backing service".into()
+            }
             Self::LinkedFile { path } => format!("replace the link `{path}` with a file"),
             Self::NothingFound { .. } => "add a Procfile with a line such as `web: ./server`".into(),
-            Self::DockerfileOnly => "add a Procfile with the command of each process type, and a lock file".into(),
+            Self::DockerfileOnly => {
+                "add a Procfile with the command of each process type, and a lock file".into()
+            }
             Self::CompetingLocks { names } => {
-                format!("name the one that decides in dozen.toml: `[app]` and below it `lock = \"{}\"`", names.first()?)
+                format!(
+                    "name the one that decides in dozen.toml: `[app]` and below it `lock = \"{}\"`",
+                    names.first()?
+                )
             }
             Self::UnsupportedLock { instead, .. } => (*instead).into(),
             Self::NoProcesses { advice } => advice.clone(),

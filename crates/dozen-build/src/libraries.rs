@@ -94,7 +94,11 @@ pub(crate) fn check(layers: &[LayerFacts]) -> Result<Libraries, BuildError> {
         match host.get(name) {
             Some(path) => result.host.push(HostLibrary {
                 soname: name.to_owned(),
-                file: path.canonicalize().ok().and_then(|real| Some(real.file_name()?.to_str()?.to_owned())).unwrap_or_default(),
+                file: path
+                    .canonicalize()
+                    .ok()
+                    .and_then(|real| Some(real.file_name()?.to_str()?.to_owned()))
+                    .unwrap_or_default(),
                 path: path.clone(),
             }),
             None if is_module(file) => missing.push((name, file)),
@@ -107,10 +111,14 @@ pub(crate) fn check(layers: &[LayerFacts]) -> Result<Libraries, BuildError> {
     if missing.is_empty() {
         return Ok(result);
     }
-    let package = |name: &str| PACKAGES.iter().find(|(soname, _)| *soname == name).map(|(_, package)| *package);
+    let package =
+        |name: &str| PACKAGES.iter().find(|(soname, _)| *soname == name).map(|(_, package)| *package);
     let packages: BTreeSet<&str> = missing.iter().filter_map(|(name, _)| package(name)).collect();
     Err(BuildError::MissingLibraries {
-        names: missing.iter().map(|(name, file)| format!("{name} (for {})", shown(file.path.as_bytes()))).collect(),
+        names: missing
+            .iter()
+            .map(|(name, file)| format!("{name} (for {})", shown(file.path.as_bytes())))
+            .collect(),
         packages: packages.into_iter().map(str::to_owned).collect(),
     })
 }
@@ -157,7 +165,9 @@ fn host_libraries() -> BTreeMap<String, PathBuf> {
         break;
     }
     let arch = std::env::consts::ARCH;
-    for folder in [format!("/usr/lib/{arch}-linux-gnu"), "/usr/lib64".into(), "/usr/lib".into(), "/lib".into()] {
+    for folder in
+        [format!("/usr/lib/{arch}-linux-gnu"), "/usr/lib64".into(), "/usr/lib".into(), "/lib".into()]
+    {
         for entry in std::fs::read_dir(Path::new(&folder)).into_iter().flatten().flatten() {
             if let Some(name) = entry.file_name().to_str().filter(|name| name.contains(".so")) {
                 found.entry(name.to_owned()).or_insert_with(|| entry.path());
@@ -193,7 +203,10 @@ mod tests {
         let module = ".venv/lib/python3.11/site-packages/x/_x.abi3.so";
         let own = layer(".venv/lib/python3.11/site-packages/x.libs/libown-1a2b.so.1", &["libc.so.6"]);
         let found = check(&[layer(module, &["libown-1a2b.so.1"]), own]).unwrap();
-        assert_eq!(found.host.iter().map(|library| library.soname.as_str()).collect::<Vec<_>>(), ["libc.so.6"]);
+        assert_eq!(
+            found.host.iter().map(|library| library.soname.as_str()).collect::<Vec<_>>(),
+            ["libc.so.6"]
+        );
         assert!(found.warnings.is_empty());
     }
 

@@ -48,10 +48,14 @@ mod tests {
 
     #[test]
     fn settings_of_the_network_pass_and_others_do_not() {
-        for name in ["HTTPS_PROXY", "no_proxy", "PIP_INDEX_URL", "UV_INDEX_PRIVATE_PASSWORD", "npm_config_registry"] {
+        for name in
+            ["HTTPS_PROXY", "no_proxy", "PIP_INDEX_URL", "UV_INDEX_PRIVATE_PASSWORD", "npm_config_registry"]
+        {
             assert!(is_network_setting(name), "{name}");
         }
-        for name in ["PATH", "HOME", "DATABASE_URL", "LD_PRELOAD", "PIP_TARGET", "npm_config_prefix", "UV_PYTHON"] {
+        for name in
+            ["PATH", "HOME", "DATABASE_URL", "LD_PRELOAD", "PIP_TARGET", "npm_config_prefix", "UV_PYTHON"]
+        {
             assert!(!is_network_setting(name), "{name}");
         }
     }

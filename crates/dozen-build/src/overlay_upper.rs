@@ -90,7 +90,9 @@ fn settle_folder(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result<boo
 
 fn is_opaque(folder: BorrowedFd<'_>) -> bool {
     let mut value = [0_u8; 4];
-    OPAQUE.iter().any(|name| rustix::fs::fgetxattr(folder, *name, &mut value[..]).is_ok_and(|n| n == 1) && value[0] == b'y')
+    OPAQUE.iter().any(|name| {
+        rustix::fs::fgetxattr(folder, *name, &mut value[..]).is_ok_and(|n| n == 1) && value[0] == b'y'
+    })
 }
 
 /// Marks as removed what the layers below have in a folder and the upper one has not.
@@ -98,7 +100,9 @@ fn white_out(upper: BorrowedFd<'_>, below: &[BorrowedFd<'_>]) -> Result<(), Errn
     let present: BTreeSet<Vec<u8>> = entries_of(upper)?.into_iter().map(|(name, _)| name).collect();
     let mut gone = BTreeSet::new();
     for lower in below {
-        gone.extend(entries_of(*lower)?.into_iter().map(|(name, _)| name).filter(|name| !present.contains(name)));
+        gone.extend(
+            entries_of(*lower)?.into_iter().map(|(name, _)| name).filter(|name| !present.contains(name)),
+        );
     }
     for name in gone {
         rustix::fs::mknodat(upper, name.as_slice(), FileType::CharacterDevice, Mode::empty(), 0)?;

@@ -7,12 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use dozen_model::{
-    image::Language,
-    manifest::AppManifest,
-    names::ProcessType,
-    procfile::Procfile,
-};
+use dozen_model::{image::Language, manifest::AppManifest, names::ProcessType, procfile::Procfile};
 
 use crate::{error::BuildError, tree::Tree};
 
@@ -99,7 +94,9 @@ pub fn plan(tree: &Tree) -> Result<BuildPlan, BuildError> {
     remarks.warnings.extend(procfile.warnings.iter().cloned());
     let has_commands = has_procfile || !procfile.processes.is_empty();
     let language = match language_of(tree, &manifest, has_commands, &mut remarks)? {
-        Language::Python => LanguagePlan::Python(Box::new(python::plan_python(tree, &manifest, &mut remarks)?)),
+        Language::Python => {
+            LanguagePlan::Python(Box::new(python::plan_python(tree, &manifest, &mut remarks)?))
+        }
         Language::Node => LanguagePlan::Node(Box::new(node::plan_node(tree, &manifest, &mut remarks)?)),
         Language::Static => LanguagePlan::Static { root: static_site::root_of(tree, &manifest)? },
         Language::Procfile => LanguagePlan::Procfile,
@@ -132,7 +129,8 @@ fn language_of(
     let is_node = tree.kind("package.json").is_some();
     if is_python && is_node {
         remarks.notes.push(
-            "both Python and package.json were found: Python it is (`[app] language` in dozen.toml chooses)".into(),
+            "both Python and package.json were found: Python it is (`[app] language` in dozen.toml chooses)"
+                .into(),
         );
     }
     if is_python {

@@ -42,12 +42,18 @@ mod tests {
 
     #[test]
     fn a_secret_is_replaced_wherever_it_stands() {
-        assert_eq!(redacted("a hunter2hunter2 b hunter2hunter2", &["hunter2hunter2"]), "a [redacted] b [redacted]");
+        assert_eq!(
+            redacted("a hunter2hunter2 b hunter2hunter2", &["hunter2hunter2"]),
+            "a [redacted] b [redacted]"
+        );
     }
 
     #[test]
     fn the_longer_of_two_secrets_is_replaced_whole() {
-        assert_eq!(redacted("postgres://u:password1@h/d", &["password1", "postgres://u:password1@h/d"]), "[redacted]");
+        assert_eq!(
+            redacted("postgres://u:password1@h/d", &["password1", "postgres://u:password1@h/d"]),
+            "[redacted]"
+        );
     }
 
     #[test]

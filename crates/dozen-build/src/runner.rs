@@ -17,7 +17,10 @@ use dozen_sandbox::{
     SandboxError,
     client::{self, LaunchMode, ShimHandle},
     protocol::{Reply, Request},
-    spec::{self, ByteString, CommandSpec, LaunchSpec, Limits, Network, OverlayUpper, Restart, StopPolicy, Walls, WallsUser},
+    spec::{
+        self, ByteString, CommandSpec, LaunchSpec, Limits, Network, OverlayUpper, Restart, StopPolicy, Walls,
+        WallsUser,
+    },
     state::{ExitStatus, InstanceState, Phase},
 };
 
@@ -78,12 +81,14 @@ fn walls_error(step: &WalledStep, error: &SandboxError) -> BuildError {
 }
 
 fn spec_of(step: &WalledStep, log_dir: PathBuf) -> Result<LaunchSpec, BuildError> {
-    let own = || BuildUser { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    let own =
+        || BuildUser { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
     let user = step.build_user.unwrap_or_else(own);
     let (app, app_upper, app_dir) = match &step.app {
         AppMount::Writable(folder) => (Vec::new(), None, Some(folder.clone())),
         AppMount::Layers { lower, upper } => {
-            let with_work = |upper: &PathBuf| OverlayUpper { upper: upper.clone(), work: upper.with_file_name("work") };
+            let with_work =
+                |upper: &PathBuf| OverlayUpper { upper: upper.clone(), work: upper.with_file_name("work") };
             (lower.clone(), upper.as_ref().map(with_work), None)
         }
     };
@@ -147,7 +152,12 @@ fn follow(
             // The shim is gone; its last word is on disk.
             News::End => match client::read_state(dir).map_err(broken)? {
                 Some(state) if state.has_ended() => Some(Box::new(state)),
-                _ => return Err(BuildError::Walls { step: step.name.clone(), reason: "the shim died".into() }),
+                _ => {
+                    return Err(BuildError::Walls {
+                        step: step.name.clone(),
+                        reason: "the shim died".into(),
+                    });
+                }
             },
         };
         if let Some(state) = state.filter(|state| state.phase == Phase::Exited) {
@@ -159,7 +169,10 @@ fn follow(
                 verdict = Some((StepEnd::TimedOut(step.timeout), Instant::now()));
             }
             Some((_, since)) if since.elapsed() > KILL_PATIENCE => {
-                return Err(BuildError::Walls { step: step.name.clone(), reason: "it could not be killed".into() });
+                return Err(BuildError::Walls {
+                    step: step.name.clone(),
+                    reason: "it could not be killed".into(),
+                });
             }
             _ => continue,
         }
@@ -216,7 +229,9 @@ impl States {
                 }
             }
             Ok(_) => Ok(News::End),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(News::Nothing),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Ok(News::Nothing)
+            }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(News::End),
             Err(error) => Err(error),
         }
@@ -240,7 +255,8 @@ impl Lines {
     fn read(&mut self, watch: &mut StepWatch<'_>) -> Result<(), BuildError> {
         let mut buffer = [0; 32 << 10];
         loop {
-            let opened = self.file.take().or_else(|| File::open(self.folder.join(segment_name(self.number))).ok());
+            let opened =
+                self.file.take().or_else(|| File::open(self.folder.join(segment_name(self.number))).ok());
             let Some(mut file) = opened else { return Ok(()) };
             // Looked for before the end of this one is: once there is a newer segment, it is complete.
             let is_complete = self.folder.join(segment_name(self.number + 1)).exists();

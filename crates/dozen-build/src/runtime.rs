@@ -128,12 +128,17 @@ impl Runtimes {
     pub fn nodes(&mut self) -> Vec<Installed> {
         let mut programs: Vec<PathBuf> = self.search.path.iter().map(|folder| folder.join("node")).collect();
         for root in &self.search.nvm_roots {
-            programs.extend(named(&root.join("versions/node"), |_| true).into_iter().map(|v| v.join("bin/node")));
+            programs
+                .extend(named(&root.join("versions/node"), |_| true).into_iter().map(|v| v.join("bin/node")));
         }
         self.ask_all(programs, ask_node)
     }
 
-    fn ask_all(&mut self, programs: Vec<PathBuf>, ask: fn(&Path, Stamp) -> Option<Installed>) -> Vec<Installed> {
+    fn ask_all(
+        &mut self,
+        programs: Vec<PathBuf>,
+        ask: fn(&Path, Stamp) -> Option<Installed>,
+    ) -> Vec<Installed> {
         let mut found: Vec<Installed> = Vec::new();
         for program in programs {
             let Ok(real) = program.canonicalize() else { continue };
@@ -164,8 +169,10 @@ type Stamp = (u64, i64, u64);
 /// Names in a folder that fit, sorted; none when it cannot be read.
 fn named(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> =
-        entries.filter(|entry| entry.file_name().to_str().is_some_and(&fits)).map(|entry| entry.path()).collect();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(&fits))
+        .map(|entry| entry.path())
+        .collect();
     found.sort();
     found
 }
@@ -174,7 +181,8 @@ fn named(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 fn is_program(path: &Path) -> bool {
     use std::io::Read;
     let mut start = [0; 4];
-    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == crate::elf::MAGIC
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start == crate::elf::MAGIC
 }
 
 fn stamp_of(path: &Path) -> Option<Stamp> {

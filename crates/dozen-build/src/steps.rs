@@ -8,10 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    runtime::Installed,
-    step::Bind,
-};
+use crate::{runtime::Installed, step::Bind};
 
 pub(crate) mod assets;
 pub(crate) mod node;

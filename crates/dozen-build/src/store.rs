@@ -142,7 +142,12 @@ impl LayerStore {
         result
     }
 
-    fn adopt_into(&self, tree: &Path, staging: &Path, adoption: Adoption) -> Result<(Digest, Lease), BuildError> {
+    fn adopt_into(
+        &self,
+        tree: &Path,
+        staging: &Path,
+        adoption: Adoption,
+    ) -> Result<(Digest, Lease), BuildError> {
         let source = Tree::open(tree)?;
         let target = open_folder(staging)?;
         let mut copy = TreeCopy::new(adoption);
@@ -291,7 +296,8 @@ impl LayerStore {
 
 fn open_folder(path: &Path) -> Result<std::os::fd::OwnedFd, BuildError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(BuildError::os(format!("open `{}`", shown_path(path))))
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(BuildError::os(format!("open `{}`", shown_path(path))))
 }
 
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), BuildError> {
@@ -301,7 +307,9 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), BuildError> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), BuildError> {
-    fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(BuildError::io("write a folder to disk"))
+    fs::File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(BuildError::io("write a folder to disk"))
 }
 
 /// Writes a file so that after a crash there is the old one, none, or the whole new one.

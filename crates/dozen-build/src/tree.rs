@@ -66,7 +66,8 @@ impl Tree {
     /// The content of a file, or `None` when it is not there. A link, a file of another kind, and
     /// one that is too large are errors.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, BuildError> {
-        let bad = |reason: &str| BuildError::BadFile { path: shown(name.as_bytes()), reason: reason.to_owned() };
+        let bad =
+            |reason: &str| BuildError::BadFile { path: shown(name.as_bytes()), reason: reason.to_owned() };
         let fd = match open_below(self.root(), Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK) {
             Ok(fd) => fd,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -83,15 +84,20 @@ impl Tree {
             .take(LARGEST_READ + 1)
             .read_to_end(&mut content)
             .map_err(BuildError::io(format!("read `{}`", shown(name.as_bytes()))))?;
-        if content.len() as u64 > LARGEST_READ { Err(bad("it is larger than 32 MiB")) } else { Ok(Some(content)) }
+        if content.len() as u64 > LARGEST_READ {
+            Err(bad("it is larger than 32 MiB"))
+        } else {
+            Ok(Some(content))
+        }
     }
 
     /// The content of a text file.
     pub fn text(&self, name: &str) -> Result<Option<String>, BuildError> {
         let Some(bytes) = self.read(name)? else { return Ok(None) };
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| BuildError::BadFile { path: shown(name.as_bytes()), reason: "it is not UTF-8 text".into() })
+        String::from_utf8(bytes).map(Some).map_err(|_| BuildError::BadFile {
+            path: shown(name.as_bytes()),
+            reason: "it is not UTF-8 text".into(),
+        })
     }
 
     /// The names in a folder with what they are, sorted; empty when there is no such folder.

@@ -89,7 +89,12 @@ impl TreeCopy {
         (Digest::from_hash(&self.hash.finalize()), self.facts)
     }
 
-    fn folder(&mut self, from: BorrowedFd<'_>, to: Option<BorrowedFd<'_>>, depth: usize) -> Result<(), BuildError> {
+    fn folder(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: Option<BorrowedFd<'_>>,
+        depth: usize,
+    ) -> Result<(), BuildError> {
         if depth > DEEPEST {
             return Err(self.refused("it is nested too deeply"));
         }
@@ -123,7 +128,8 @@ impl TreeCopy {
             }
             FileType::RegularFile => self.file(place),
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(place.from, place.name, Vec::new()).map_err(self.reading())?;
+                let target =
+                    rustix::fs::readlinkat(place.from, place.name, Vec::new()).map_err(self.reading())?;
                 self.record(b'l');
                 self.field(target.as_bytes());
                 let Some(to) = place.to else { return Ok(()) };
@@ -149,7 +155,10 @@ impl TreeCopy {
             None => None,
             Some(to) => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                Some(File::from(rustix::fs::openat(to, place.name, flags, Mode::RUSR | Mode::WUSR).map_err(self.reading())?))
+                Some(File::from(
+                    rustix::fs::openat(to, place.name, flags, Mode::RUSR | Mode::WUSR)
+                        .map_err(self.reading())?,
+                ))
             }
         };
         let mut content = Sha256::new();
@@ -185,13 +194,15 @@ impl TreeCopy {
 
     /// A device 0:0 says that the file of the layer below is gone.
     fn whiteout(&mut self, place: &Place<'_>) -> Result<(), BuildError> {
-        let stat = rustix::fs::statat(place.from, place.name, AtFlags::SYMLINK_NOFOLLOW).map_err(self.reading())?;
+        let stat =
+            rustix::fs::statat(place.from, place.name, AtFlags::SYMLINK_NOFOLLOW).map_err(self.reading())?;
         if stat.st_rdev != 0 {
             return Err(self.refused("a device is not allowed"));
         }
         self.record(b'w');
         let Some(to) = place.to else { return Ok(()) };
-        rustix::fs::mknodat(to, place.name, FileType::CharacterDevice, Mode::empty(), 0).map_err(self.reading())
+        rustix::fs::mknodat(to, place.name, FileType::CharacterDevice, Mode::empty(), 0)
+            .map_err(self.reading())
     }
 
     fn record(&mut self, kind: u8) {

@@ -76,7 +76,8 @@ fn has_pip(python: &Installed) -> bool {
 
 fn download(python: &Installed, platform: &str, hash: &str, into: &Path) -> Result<PathBuf, String> {
     let wish = into.join("wish.txt");
-    fs::write(&wish, format!("uv=={UV_VERSION} --hash=sha256:{hash}\n")).map_err(|error| error.to_string())?;
+    fs::write(&wish, format!("uv=={UV_VERSION} --hash=sha256:{hash}\n"))
+        .map_err(|error| error.to_string())?;
     let output = Command::new(&python.program)
         .args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"])
         .args(["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-cache-dir"])

@@ -48,6 +48,8 @@ pub enum ControlError {
     NoSuchProcess { process: String, known: Vec<String>, nearest: Option<String> },
     #[error("there is no process `{name}`")]
     NoSuchInstance { name: String },
+    #[error("`{name}` is an instance of the formation and would be started again")]
+    OfFormation { name: dozen_model::names::InstanceName },
     #[error("there is no deploy {number}")]
     NoSuchDeploy { number: u64 },
     #[error("`{domain}` belongs to `{owner}`")]
@@ -88,6 +90,8 @@ pub enum ControlError {
     NotReady { message: String, hint: Option<String>, log_tail: Vec<String> },
     #[error("{message}")]
     Build { message: String, hint: Option<String>, log_tail: Vec<String>, internal: bool },
+    #[error("{message}")]
+    UnknownKind { message: String, hint: String },
     #[error("the deploy was cancelled")]
     Cancelled,
     #[error("{0}")]
@@ -98,6 +102,8 @@ pub enum ControlError {
     Name(#[from] dozen_model::names::NameError),
     #[error("could not run a process: {0}")]
     Run(#[from] dozen_run::RunError),
+    #[error("could not read or trim logs: {0}")]
+    Logs(String),
     #[error("the router did not answer: {0}")]
     Router(String),
     #[error("could not {what}")]
@@ -186,6 +192,9 @@ impl Hint for ControlError {
                 meant(nearest).or_else(|| Some(format!("this release has: {}", known.join(", "))))
             }
             Self::NoSuchInstance { .. } => Some("see `dozen ps`".into()),
+            Self::OfFormation { name } => {
+                Some(format!("restart it with `dozen ps restart {name}`, or change the count with `dozen ps scale`"))
+            }
             Self::NoSuchDeploy { .. } => Some("see `dozen builds`".into()),
             Self::NoSuchDomain { .. } => Some("see `dozen domains`".into()),
             Self::NoSuchService { nearest, .. } => meant(nearest).or(Some("see `dozen services list`".into())),
@@ -199,6 +208,7 @@ impl Hint for ControlError {
             Self::PhaseTimeout { .. } => Some("raise `timeout` below `[release]` in dozen.toml".into()),
             Self::PhaseUnknown { .. } => Some("look at the database, then deploy again".into()),
             Self::NotReady { hint, .. } | Self::Build { hint, .. } => hint.clone(),
+            Self::UnknownKind { hint, .. } => Some(hint.clone()),
             Self::Service(error) => error.hint(),
             _ => None,
         }

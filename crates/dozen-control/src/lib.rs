@@ -1,5 +1,48 @@
-//! The control plane. (Docs follow.)
+//! The control plane: store, config, release engine, reconciler, API.
+//!
+//! One process that may be killed at any time: every fact is in the store before it is acted on,
+//! and apps, router and logs go on without it. At its start it finds everything again.
+//!
+//! ```text
+//! api  ->  worker (one a stage)  ->  engine: source, build, assemble, release phase, start, route
+//!                                \-> reconcile: what runs becomes what the store wants
+//! store <- all of them            routes -> router_link -> the router
+//! ```
+//!
+//! It relies on dozen-run for processes, dozen-build for images, dozen-logs for what apps print,
+//! dozen-services for plans, and on the router's client. It prints nothing and reads no
+//! environment: settings come as [`ServerOptions`].
+//!
+//! Start reading at [`server::run`], then [`engine`].
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod attachments;
+pub mod barrier;
+mod control;
+mod doctor;
+mod drain;
+mod ending;
+pub mod engine;
+mod error;
+mod home;
+mod launcher;
+mod one_off;
+mod progress;
+mod reconcile;
+mod release_config;
+mod requests;
+mod router_link;
+mod routes;
+mod seal;
+pub mod server;
+mod status;
+mod store;
+mod watch;
+mod worker;
+
+pub use control::{Control, ServerOptions};
+pub use doctor::local_checks;
+pub use error::ControlError;
+pub use home::Home;

@@ -31,6 +31,8 @@ pub struct ProgressLog {
 struct Inner {
     path: Option<PathBuf>,
     file: Option<File>,
+    /// Events of work that is not kept in a file, for a follower that comes late.
+    remembered: Vec<Progress>,
     followers: Vec<UnboundedSender<Progress>>,
     finished: bool,
 }
@@ -45,13 +47,13 @@ impl ProgressLog {
         Self::with(Some(path.to_owned()), file)
     }
 
-    /// Events that are only heard.
+    /// Events that are heard and not kept: work without a number, short and few in events.
     pub fn heard() -> Self {
         Self::with(None, None)
     }
 
     fn with(path: Option<PathBuf>, file: Option<File>) -> Self {
-        Self { inner: Mutex::new(Inner { path, file, followers: Vec::new(), finished: false }) }
+        Self { inner: Mutex::new(Inner { path, file, remembered: Vec::new(), followers: Vec::new(), finished: false }) }
     }
 
     /// Records one event.
@@ -60,6 +62,9 @@ impl ProgressLog {
         if let (Some(file), Ok(mut line)) = (&mut inner.file, serde_json::to_vec(&event)) {
             line.push(b'\n');
             let _ = file.write_all(&line);
+        }
+        if inner.path.is_none() {
+            inner.remembered.push(event.clone());
         }
         inner.followers.retain(|follower| follower.send(event.clone()).is_ok());
         if matches!(event, Progress::Finished { .. }) {
@@ -93,7 +98,8 @@ impl ProgressLog {
     pub fn follow(&self) -> UnboundedReceiver<Progress> {
         let (sender, receiver) = unbounded_channel();
         let mut inner = self.inner.lock();
-        for event in inner.path.as_deref().map(read).unwrap_or_default() {
+        let kept = inner.path.as_deref().map(read).unwrap_or_default();
+        for event in kept.into_iter().chain(inner.remembered.iter().cloned()) {
             let _ = sender.send(event);
         }
         if !inner.finished {

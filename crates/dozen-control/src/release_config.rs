@@ -120,9 +120,9 @@ pub fn add_declared(
                 missing.push(name.to_string());
                 continue;
             }
-            ConfigFallback::Optional => continue,
+            ConfigFallback::Unset => continue,
             ConfigFallback::Default(text) => ("default", text.clone().into_bytes()),
-            ConfigFallback::Generate { length } => {
+            ConfigFallback::Secret { length } => {
                 ("generated", random_text(usize::try_from(*length).unwrap_or(50), LETTERS).into_bytes())
             }
         };

@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderValue, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Notify};
 
 use crate::{
     guard::{ConnectionState, Guard},
@@ -31,6 +31,8 @@ pub(crate) struct Client {
     /// The port it connected to.
     pub(crate) port: HeaderValue,
     requests: Cell<u64>,
+    /// Told when the first request has begun.
+    first: Notify,
     /// Counts the connection, also when a tunnel goes on with it.
     pub(crate) open: RefCell<Option<OpenConnection>>,
 }
@@ -39,6 +41,9 @@ impl Client {
     /// The number of the next request, from 1.
     pub(crate) fn count_request(&self) -> u64 {
         self.requests.set(self.requests.get() + 1);
+        if self.requests.get() == 1 {
+            self.first.notify_one();
+        }
         self.requests.get()
     }
 }
@@ -55,6 +60,7 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
         address: address_header(peer),
         port: HeaderValue::from(local.port()),
         requests: Cell::new(0),
+        first: Notify::new(),
         open: RefCell::new(Some(open)),
     });
     let answer = |request: Request<Incoming>| {
@@ -67,9 +73,18 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
             .serve_connection(TokioIo::new(guard), service_fn(answer))
             .with_upgrades()
     );
+    let drained = async {
+        // Only the end of the process closes the channel.
+        let _ = stopping.wait_for(|now| *now != Stopping::No).await;
+        // Accepted a moment ago, its first request may be on the way: closing would lose it. A
+        // silent one ends by the time limit for heads.
+        if client.requests.get() == 0 {
+            client.first.notified().await;
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stopping.wait_for(|now| *now != Stopping::No) => {
+        () = drained => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -3,8 +3,8 @@
 //! A connection is lent for one request and comes back when the answer's last byte was taken. It
 //! is not kept for long: app servers close idle ones, and a request that meets the close is lost
 //! unless it may be sent twice. Requests that may not be sent twice get a new connection, or, if so
-//! set, one that was used a moment ago and that the kernel says is open. An endpoint that left the table keeps none,
-//! so that its app can end.
+//! set, one that was used a moment ago and that the kernel says is open. An endpoint that left the
+//! table keeps none, so that its app can end.
 
 use std::{cell::RefCell, collections::HashMap, io, net::SocketAddr, rc::Rc, sync::Arc};
 

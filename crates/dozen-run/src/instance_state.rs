@@ -22,6 +22,14 @@ impl InstanceState {
         Self { reported, shim_lost: false }
     }
 
+    /// Keeps why the last launch came to nothing: a shim forgets it as soon as it tries again,
+    /// and then nobody could say any more why the first try ended.
+    pub(crate) fn keep_launch_error_of(&mut self, before: &Self) {
+        if self.reported.launch_error.is_none() && self.reported.last_exit == before.reported.last_exit {
+            self.reported.launch_error.clone_from(&before.reported.launch_error);
+        }
+    }
+
     /// Whether it ended and will not be started again.
     pub fn has_ended(&self) -> bool {
         self.reported.has_ended()

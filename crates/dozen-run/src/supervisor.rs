@@ -34,6 +34,7 @@ use dozen_sandbox::{
     listeners::listeners_inside,
     protocol::Request,
     spec::{LaunchSpec, TerminalSize},
+    state,
 };
 
 use crate::{InstanceState, LaunchId, Memory, RunError, exit::ExitReason, memory::memory_inside};
@@ -127,7 +128,7 @@ impl Supervisor {
         loop {
             let state = match self.link(id).observe()? {
                 Observation::Absent => return Ok(self.gone(id)),
-                Observation::Over(last) => InstanceState::of(*last),
+                Observation::Over(last) => self.over(id, *last),
                 Observation::Kept(last) => {
                     self.board.note_restarts(id, last.restarts);
                     match self.follow(id) {
@@ -153,7 +154,10 @@ impl Supervisor {
                     self.keep(id, &spec()?, LaunchMode::Adopt)?
                 }
             };
-            return Ok(self.found(id, state));
+            return Ok(match state.exit() {
+                Some(reason) => Adoption::Exited(reason),
+                None => Adoption::Running(Box::new(state)),
+            });
         }
     }
 
@@ -263,27 +267,26 @@ impl Supervisor {
     /// Subscribes to a shim. One that has ended its work since is known by what it left.
     fn follow(&self, id: &LaunchId) -> Result<InstanceState, RunError> {
         let link = self.link(id);
-        let state = match link.subscribe() {
+        match link.subscribe() {
             Ok((stream, first)) => {
+                // Posted before the watcher hears more: after that it would overwrite news.
+                self.board.post(id, InstanceState::of(first.clone()));
                 let watched = self.watcher.watch(id.clone(), stream, first.clone());
                 watched.map_err(|source| RunError::Folder { path: link.folder().to_owned(), source })?;
-                InstanceState::of(first)
+                Ok(InstanceState::of(first))
             }
             Err(error) => match link.observe() {
-                Ok(Observation::Over(last)) => InstanceState::of(*last),
-                _ => return Err(error.into()),
+                Ok(Observation::Over(last)) => Ok(self.over(id, *last)),
+                _ => Err(error.into()),
             },
-        };
-        self.board.post(id, state.clone());
-        Ok(state)
+        }
     }
 
-    fn found(&self, id: &LaunchId, state: InstanceState) -> Adoption {
+    /// Posts the last state of an instance that is over.
+    fn over(&self, id: &LaunchId, last: state::InstanceState) -> InstanceState {
+        let state = InstanceState::of(last);
         self.board.post(id, state.clone());
-        match state.exit() {
-            Some(reason) => Adoption::Exited(reason),
-            None => Adoption::Running(Box::new(state)),
-        }
+        state
     }
 
     fn gone(&self, id: &LaunchId) -> Adoption {

@@ -56,6 +56,7 @@ fn a_url_needs_a_scheme_and_a_host() {
         "smtp://user%40x:p%2Fw@mail.example.org:587",
         "s3+https://h_1/b",
         "https://h?by=a@b",
+        "postgres://u:p@ss@h/x",
     ];
     for url in good {
         assert!(url.parse::<ServiceUrl>().is_ok(), "{url}");

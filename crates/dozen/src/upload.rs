@@ -17,7 +17,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use dozen_build::{
-    error::BuildError,
+    BuildError,
     source::{
         SourceLimits,
         export::{GitRequest, UncommittedChanges, export_git},

@@ -27,7 +27,9 @@ class UrlTest(SimpleTestCase):
 
     def test_sqlite_without_options(self):
         options = env.database("sqlite:////data/db.sqlite3")["OPTIONS"]
-        self.assertEqual((options["timeout"], options["transaction_mode"]), (20, "IMMEDIATE"))
+        self.assertEqual(
+            (options["timeout"], options["transaction_mode"]), (20, "IMMEDIATE")
+        )
 
     def test_servers(self):
         for scheme, engine in (("postgres", "postgresql"), ("mysql", "mysql")):

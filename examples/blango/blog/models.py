@@ -15,7 +15,7 @@ def picture_name(post, filename):
 
 
 class Tag(models.Model):
-    name = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=40)
     slug = models.SlugField(max_length=40, unique=True)
 
     class Meta:

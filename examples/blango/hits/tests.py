@@ -35,5 +35,8 @@ class HitsTest(TestCase):
 
     @override_settings(HITS=False)
     def test_off(self):
-        answers = self.client.post("/hits/", {"uid": uuid4()}), self.client.get("/hits/count")
+        answers = (
+            self.client.post("/hits/", {"uid": uuid4()}),
+            self.client.get("/hits/count"),
+        )
         self.assertEqual([answer.status_code for answer in answers], [404, 404])

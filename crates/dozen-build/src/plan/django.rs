@@ -59,9 +59,10 @@ fn entry_module(tree: &Tree, package: Option<&str>, name: &str) -> Option<String
     if let Some(package) = package.filter(|package| has(package)) {
         return Some(format!("{package}.{name}"));
     }
-    let folders = tree.list(".").into_iter().filter(|(folder, kind)| {
-        *kind == FileType::Directory && is_module(folder) && !folder.contains('.')
-    });
+    let folders = tree
+        .list(".")
+        .into_iter()
+        .filter(|(folder, kind)| *kind == FileType::Directory && is_module(folder) && !folder.contains('.'));
     let mut found = folders.map(|(folder, _)| folder).filter(|folder| has(folder));
     let only = found.next()?;
     found.next().is_none().then(|| format!("{only}.{name}"))
@@ -75,7 +76,10 @@ mod tests {
     fn the_settings_module_is_read_from_manage_py() {
         for (text, module) in [
             ("os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"blog.settings\")", Some("blog.settings")),
-            ("os.environ.setdefault('DJANGO_SETTINGS_MODULE',\n    'a.settings.prod')", Some("a.settings.prod")),
+            (
+                "os.environ.setdefault('DJANGO_SETTINGS_MODULE',\n    'a.settings.prod')",
+                Some("a.settings.prod"),
+            ),
             ("os.environ['DJANGO_SETTINGS_MODULE'] = \"x.settings\"", Some("x.settings")),
             ("os.environ[\"DJANGO_SETTINGS_MODULE\"] = name", None),
             ("print('hello')", None),

@@ -36,7 +36,8 @@ impl NodePlan {
 const OTHER_LOCKS: [&str; 4] = ["pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"];
 
 /// Scripts of the app that `npm ci` runs.
-const INSTALL_SCRIPTS: [&str; 6] = ["preinstall", "install", "postinstall", "prepublish", "prepare", "preprepare"];
+const INSTALL_SCRIPTS: [&str; 6] =
+    ["preinstall", "install", "postinstall", "prepublish", "prepare", "preprepare"];
 
 pub(super) fn plan_node(
     tree: &Tree,
@@ -49,8 +50,10 @@ pub(super) fn plan_node(
     let locked = choose_lock(tree, manifest)?;
     let scripts = string_map(&json["scripts"]);
     let sections = ["dependencies", "devDependencies", "optionalDependencies"];
-    let packages: Vec<String> = sections.iter().flat_map(|key| string_map(&json[key]).into_values()).collect();
-    let local = packages.iter().any(|wish| ["file:", "link:", "."].iter().any(|start| wish.starts_with(start)));
+    let packages: Vec<String> =
+        sections.iter().flat_map(|key| string_map(&json[key]).into_values()).collect();
+    let local =
+        packages.iter().any(|wish| ["file:", "link:", "."].iter().any(|start| wish.starts_with(start)));
     let scripted = INSTALL_SCRIPTS.iter().any(|name| scripts.contains_key(*name));
     let has_packages = !packages.is_empty() || json.get("workspaces").is_some();
     if has_packages && !locked {
@@ -79,7 +82,9 @@ fn choose_lock(tree: &Tree, manifest: &AppManifest) -> Result<bool, BuildError> 
     if let Some(lock) = &manifest.app.lock {
         return match lock.as_str() {
             "package-lock.json" if has_npm => Ok(true),
-            "package-lock.json" => Err(BuildError::BadLockSetting { name: lock.clone(), why: "is not in the tree" }),
+            "package-lock.json" => {
+                Err(BuildError::BadLockSetting { name: lock.clone(), why: "is not in the tree" })
+            }
             other if OTHER_LOCKS.contains(&other) => Err(unsupported(other)),
             other => Err(BuildError::BadLockSetting {
                 name: crate::error::shown(other.as_bytes()),

@@ -55,8 +55,10 @@ fn line_of(name: &str, package: &Value) -> Option<String> {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
     };
     let version = package["version"].as_str()?;
-    let extras: Vec<&str> =
-        package["extras"].as_array().map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+    let extras: Vec<&str> = package["extras"]
+        .as_array()
+        .map(|all| all.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
     let sound = plain(name, "-_.")
         && version.starts_with("==")
         && plain(version, "=.+!_-")

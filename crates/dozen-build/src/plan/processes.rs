@@ -57,7 +57,9 @@ enum Entry {
 
 fn python_web(plan: &PythonPlan) -> Result<String, String> {
     let Some(django) = &plan.django else {
-        return Err("add a Procfile with a line such as `web: gunicorn MODULE:APP --bind 127.0.0.1:$PORT`".into());
+        return Err(
+            "add a Procfile with a line such as `web: gunicorn MODULE:APP --bind 127.0.0.1:$PORT`".into()
+        );
     };
     let module_for = |entry: Entry, django: &DjangoProject| match entry {
         Entry::Wsgi => django.wsgi_module.clone(),

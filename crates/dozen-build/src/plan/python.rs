@@ -60,7 +60,8 @@ pub enum PythonLock {
 }
 
 /// The files that may decide, and the tools without a plan.
-const LOCKS: [&str; 6] = ["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml", "requirements.txt"];
+const LOCKS: [&str; 6] =
+    ["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml", "requirements.txt"];
 
 /// Whether one of Python's files is there.
 pub(super) fn is_python(tree: &Tree) -> bool {
@@ -123,8 +124,12 @@ fn deciding_lock(tree: &Tree, manifest: &AppManifest) -> Result<Option<String>, 
 
 fn supported(name: &str) -> Result<String, BuildError> {
     let instead = match name {
-        "poetry.lock" => "export it with `poetry export -o requirements.txt` and set `[app] lock = \"requirements.txt\"`",
-        "pdm.lock" => "export it with `pdm export -o requirements.txt` and set `[app] lock = \"requirements.txt\"`",
+        "poetry.lock" => {
+            "export it with `poetry export -o requirements.txt` and set `[app] lock = \"requirements.txt\"`"
+        }
+        "pdm.lock" => {
+            "export it with `pdm export -o requirements.txt` and set `[app] lock = \"requirements.txt\"`"
+        }
         "pylock.toml" => "lock with `uv lock`, or export a requirements.txt with hashes",
         _ => return Ok(name.to_owned()),
     };
@@ -179,7 +184,8 @@ impl PythonPlan {
 
     fn use_pyproject(&mut self, pyproject: &Pyproject, remarks: &mut Remarks) {
         remarks.warnings.push(
-            "there is no lock file: another build may get other versions (factor II); `uv lock` writes one".into(),
+            "there is no lock file: another build may get other versions (factor II); `uv lock` writes one"
+                .into(),
         );
         self.lock = PythonLock::Pyproject;
         self.packages = pyproject.dependencies.iter().map(|line| requirement_name(line)).collect();
@@ -206,7 +212,8 @@ impl Pyproject {
         let Some(text) = tree.text("pyproject.toml")? else { return Ok(Self::default()) };
         let document = parse_toml("pyproject.toml", &text)?;
         let project = document.get("project").and_then(Item::as_table_like);
-        let text_of = |key: &str| project.and_then(|table| table.get(key)).and_then(Item::as_str).map(str::to_owned);
+        let text_of =
+            |key: &str| project.and_then(|table| table.get(key)).and_then(Item::as_str).map(str::to_owned);
         let list_of = |key: &str| -> Vec<String> {
             let array = project.and_then(|table| table.get(key)).and_then(Item::as_array);
             array.into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect()
@@ -215,7 +222,8 @@ impl Pyproject {
         let declared = package.and_then(Item::as_bool);
         Ok(Self {
             has_file: true,
-            has_project: project.is_some() || document.get("tool").and_then(|tool| tool.get("poetry")).is_some(),
+            has_project: project.is_some()
+                || document.get("tool").and_then(|tool| tool.get("poetry")).is_some(),
             name: text_of("name"),
             requires_python: text_of("requires-python"),
             dependencies: list_of("dependencies"),

@@ -84,7 +84,8 @@ fn read_line(line: &str, found: &mut Requirements) -> Option<String> {
     }
     let (requirement, options) = line.split_once(" --").map_or((line, ""), |(a, b)| (a.trim(), b));
     let is_local = requirement.starts_with(['.', '/']) || requirement.contains("file:");
-    let is_archive = !requirement.contains("://") && [".whl", ".tar.gz", ".zip"].iter().any(|end| requirement.ends_with(end));
+    let is_archive = !requirement.contains("://")
+        && [".whl", ".tar.gz", ".zip"].iter().any(|end| requirement.ends_with(end));
     if is_local || is_archive {
         found.needs_tree = true;
         return None;
@@ -171,7 +172,9 @@ mod tests {
 
     #[test]
     fn what_installs_from_the_tree_is_seen() {
-        for line in ["-e .", "./libs/x", "x @ file:///app/x", "--find-links wheels", "wheels/a-1-py3-none-any.whl"] {
+        for line in
+            ["-e .", "./libs/x", "x @ file:///app/x", "--find-links wheels", "wheels/a-1-py3-none-any.whl"]
+        {
             assert!(read(&[("r.txt", line)]).unwrap().needs_tree, "{line}");
         }
     }

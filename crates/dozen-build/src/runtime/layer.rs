@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Installed;
 use crate::{
     error::{BuildError, shown_path},
-    store::{Lease, LayerStore, read_json, write_json},
+    store::{LayerStore, Lease, read_json, write_json},
     tree_copy::Adoption,
 };
 
@@ -47,7 +47,11 @@ struct Remembered {
 }
 
 /// The layer of `installed`, made when the store has none yet; `with_npm` takes npm along with Node.
-pub fn runtime_layer(store: &LayerStore, installed: &Installed, with_npm: bool) -> Result<RuntimeLayer, BuildError> {
+pub fn runtime_layer(
+    store: &LayerStore,
+    installed: &Installed,
+    with_npm: bool,
+) -> Result<RuntimeLayer, BuildError> {
     let key = Digest::of(format!("{}\n{with_npm}", installed.program.display()).as_bytes());
     let remembered_path = store.cache().join("runtimes").join(format!("{}.json", key.hex()));
     let parts = parts_of(installed, with_npm);
@@ -154,16 +158,17 @@ fn is_left_out(path: &Path) -> bool {
     if matches!(top, "include" | "share" | "man" | "bin") {
         return true;
     }
-    let in_stdlib = text.split_once("lib/python3").map_or(text.as_ref(), |(_, rest)| {
-        rest.split_once('/').map_or("", |(_, inner)| inner)
-    });
+    let in_stdlib = text
+        .split_once("lib/python3")
+        .map_or(text.as_ref(), |(_, rest)| rest.split_once('/').map_or("", |(_, inner)| inner));
     let first = in_stdlib.split('/').next().unwrap_or_default();
     let unused = ["test", "idlelib", "turtledemo", "tkinter", "ensurepip", "site-packages", "dist-packages"];
     unused.contains(&first)
         || first.starts_with("config-3")
         || matches!(name.as_ref(), "__pycache__" | "pkgconfig" | "EXTERNALLY-MANAGED")
         || name.ends_with(".a")
-        || (in_stdlib.starts_with("lib-dynload/") && (name.starts_with("_tkinter") || name.starts_with("_test")))
+        || (in_stdlib.starts_with("lib-dynload/")
+            && (name.starts_with("_tkinter") || name.starts_with("_test")))
         || in_stdlib == "unittest/test"
         || in_stdlib == "lib2to3/tests"
         || in_stdlib == "distutils/tests"

@@ -128,7 +128,8 @@ fn check_links(folder: BorrowedFd<'_>, path: &mut Vec<Vec<u8>>) -> Result<(), Bu
 }
 
 fn write_zip(archive: File, writer: &mut TreeWriter) -> Result<(), BuildError> {
-    let damaged = |error: zip::result::ZipError| BuildError::BadArchive { source: std::io::Error::other(error) };
+    let damaged =
+        |error: zip::result::ZipError| BuildError::BadArchive { source: std::io::Error::other(error) };
     let declared = declared_entries(&archive).map_err(BuildError::io("read the archive"))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(archive)).map_err(damaged)?;
     // The reader keeps the last of several entries with one name; another reader keeps the first.
@@ -140,7 +141,10 @@ fn write_zip(archive: File, writer: &mut TreeWriter) -> Result<(), BuildError> {
         let mut entry = archive.by_index(index).map_err(damaged)?;
         let path = entry.name_raw().to_vec();
         if path.contains(&b'\\') {
-            return Err(BuildError::EntryRefused { path: shown(&path), rule: "`\\` in a path is not allowed" });
+            return Err(BuildError::EntryRefused {
+                path: shown(&path),
+                rule: "`\\` in a path is not allowed",
+            });
         }
         // Archives made on other systems carry no mode.
         let mode = entry.unix_mode().unwrap_or(if entry.is_dir() { 0o040_755 } else { 0o100_644 });

@@ -124,7 +124,10 @@ fn why_no_repository(git: &Git, path: &Path) -> Result<BuildError, BuildError> {
     let output = git.run(&arguments)?;
     let says = String::from_utf8_lossy(&output.stderr);
     if says.contains("dubious ownership") {
-        return Ok(BuildError::Git { verb: "rev-parse".into(), reason: "the repository belongs to another user".into() });
+        return Ok(BuildError::Git {
+            verb: "rev-parse".into(),
+            reason: "the repository belongs to another user".into(),
+        });
     }
     Ok(BuildError::NotARepository { path: shown_path(path) })
 }
@@ -254,7 +257,8 @@ fn tree_of(git: &Git, commit: &str, folder: Option<&str>) -> Result<String, Buil
         folder: shown(folder.unwrap_or(".").as_bytes()),
         reference: format!("commit {}", commit.get(..12).unwrap_or(commit)),
     };
-    let tree = git.line(&["rev-parse", "--verify", "-q", "--end-of-options", &wanted])?.ok_or_else(missing)?;
+    let tree =
+        git.line(&["rev-parse", "--verify", "-q", "--end-of-options", &wanted])?.ok_or_else(missing)?;
     let kind = git.line(&["cat-file", "-t", &tree])?;
     if kind.as_deref() == Some("tree") { Ok(tree) } else { Err(missing()) }
 }

@@ -57,7 +57,9 @@ pub(super) fn write_entries(
                 match kind {
                     EntryType::Directory if path.is_empty() => {}
                     EntryType::Directory => writer.folder(path)?,
-                    EntryType::Regular | EntryType::Continuous => writer.file(path, executable, &mut entry)?,
+                    EntryType::Regular | EntryType::Continuous => {
+                        writer.file(path, executable, &mut entry)?
+                    }
                     EntryType::Symlink => writer.link(path, &target.unwrap_or_default())?,
                     EntryType::Link if hard_links == HardLinks::Copy => {
                         copy_earlier(writer, path, &target.unwrap_or_default())?;

@@ -89,7 +89,10 @@ impl TreeWriter {
         self.tally.count_entry()?;
         let parts = safe_parts(path)?;
         if target.is_empty() || target.len() > 4000 || target.contains(&0) {
-            return Err(BuildError::EntryRefused { path: shown(path), rule: "its link target is not a path" });
+            return Err(BuildError::EntryRefused {
+                path: shown(path),
+                rule: "its link target is not a path",
+            });
         }
         let (name, above) = parts.split_last().ok_or_else(|| odd(path))?;
         let folder = self.open_folder(above, path)?;

@@ -210,7 +210,11 @@ impl AssetStep<'_> {
     ) -> Result<(&'static str, Option<String>), BuildError> {
         let venv = session.input.store.path(self.layers.last().unwrap_or(&self.layers[0]));
         let has_venv = self.layers.len() > 1 && Path::new(&venv).join(".venv").exists();
-        let python = if has_venv { format!("{}/bin/python", super::VENV) } else { self.runtime.program.display().to_string() };
+        let python = if has_venv {
+            format!("{}/bin/python", super::VENV)
+        } else {
+            self.runtime.program.display().to_string()
+        };
         let argv = [python.as_str(), "manage.py", "collectstatic", "--noinput"].map(str::to_owned).to_vec();
         let ended = session.run(self.step(argv, mount, env))?;
         if ended.is_well() {

@@ -41,7 +41,10 @@ pub(crate) struct NodeStep<'a> {
     pub(crate) app_layer: &'a Digest,
 }
 
-pub(crate) fn node_dependencies(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<Dependencies, BuildError> {
+pub(crate) fn node_dependencies(
+    session: &mut Session<'_>,
+    node: &NodeStep<'_>,
+) -> Result<Dependencies, BuildError> {
     let npm = node.npm()?;
     let mut key = session.input.dependency_key()?;
     node.add_to(&mut key, &npm)?;
@@ -58,7 +61,12 @@ pub(crate) fn node_dependencies(session: &mut Session<'_>, node: &NodeStep<'_>) 
     session.say(&format!("installing, because {reason}"));
     let layers = install(session, node)?;
     cache.put(&key, &layers, &[])?;
-    Ok(Dependencies { layers, warnings: Vec::new(), cached: false, decision: format!("packages installed by npm ({reason})") })
+    Ok(Dependencies {
+        layers,
+        warnings: Vec::new(),
+        cached: false,
+        decision: format!("packages installed by npm ({reason})"),
+    })
 }
 
 impl NodeStep<'_> {
@@ -93,7 +101,12 @@ impl NodeStep<'_> {
     }
 
     /// A step of npm: its arguments follow the program.
-    pub(crate) fn step(&self, session: &Session<'_>, name: &str, app: AppMount) -> Result<WalledStep, BuildError> {
+    pub(crate) fn step(
+        &self,
+        session: &Session<'_>,
+        name: &str,
+        app: AppMount,
+    ) -> Result<WalledStep, BuildError> {
         let mut env = base_env(&["/app/node_modules/.bin".to_owned(), runtime_bin(self.runtime)]);
         let settings = [
             ("npm_config_cache", CACHE),
@@ -125,13 +138,15 @@ fn installing_part(package_json: &[u8]) -> Vec<u8> {
         "workspaces",
         "engines",
     ];
-    let kept: BTreeMap<&str, &serde_json::Value> = sections.into_iter().map(|name| (name, &json[name])).collect();
+    let kept: BTreeMap<&str, &serde_json::Value> =
+        sections.into_iter().map(|name| (name, &json[name])).collect();
     serde_json::to_vec(&kept).unwrap_or_default()
 }
 
 fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<String, Digest>, BuildError> {
     let place = session.folder("dependencies")?;
-    let lowers = if node.plan.needs_tree { vec![session.input.store.path(node.app_layer)] } else { Vec::new() };
+    let lowers =
+        if node.plan.needs_tree { vec![session.input.store.path(node.app_layer)] } else { Vec::new() };
     let (mount, result) = match lowers.first() {
         Some(lower) => {
             let (upper, work) = (session.folder("dependencies/upper")?, session.folder("dependencies/work")?);
@@ -159,7 +174,10 @@ fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<St
         step.argv.extend(["prune".to_owned(), "--omit=dev".to_owned()]);
         session.run_well(step)?;
     }
-    layers.insert(Dependencies::PRODUCTION.to_owned(), adopt_modules(session, &result, &lowers, "production-out")?);
+    layers.insert(
+        Dependencies::PRODUCTION.to_owned(),
+        adopt_modules(session, &result, &lowers, "production-out")?,
+    );
     Ok(layers)
 }
 

@@ -33,7 +33,9 @@ pub(crate) fn placeholders(manifest: &AppManifest) -> BTreeMap<String, String> {
 fn of_service(kind: ServiceKind) -> (&'static str, &'static str) {
     match kind {
         // A database that is not there may be named, but a build must not depend on one.
-        ServiceKind::Sqlite | ServiceKind::Postgres | ServiceKind::Mysql => ("DATABASE_URL", "sqlite:///:memory:"),
+        ServiceKind::Sqlite | ServiceKind::Postgres | ServiceKind::Mysql => {
+            ("DATABASE_URL", "sqlite:///:memory:")
+        }
         ServiceKind::Volume => ("MEDIA_ROOT", "/tmp"),
         ServiceKind::Redis => ("REDIS_URL", "redis://127.0.0.1:1/0"),
         ServiceKind::Smtp => ("EMAIL_URL", "smtp://127.0.0.1:1"),
@@ -59,14 +61,24 @@ fn placeholder(name: &str) -> String {
         "1"
     } else {
         // Long enough for checks of a secret's length.
-        return format!("placeholder-{}-for-the-build-only-not-a-secret-value", name.to_lowercase().replace('_', "-"));
+        return format!(
+            "placeholder-{}-for-the-build-only-not-a-secret-value",
+            name.to_lowercase().replace('_', "-")
+        );
     };
     text.to_owned()
 }
 
 /// The config var that a failing step's last lines say is missing.
 pub(crate) fn missing_variable(tail: &[String]) -> Option<String> {
-    let marks = ["KeyError", "ImproperlyConfigured", "UndefinedValueError", "Set the ", "environment variable", "EnvError"];
+    let marks = [
+        "KeyError",
+        "ImproperlyConfigured",
+        "UndefinedValueError",
+        "Set the ",
+        "environment variable",
+        "EnvError",
+    ];
     let line = tail.iter().rev().find(|line| marks.iter().any(|mark| line.contains(mark)))?;
     let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let is_name = |word: &&str| {
@@ -96,7 +108,10 @@ mod tests {
     fn the_missing_variable_is_named() {
         for (line, name) in [
             ("KeyError: 'SECRET_KEY'", Some("SECRET_KEY")),
-            ("django.core.exceptions.ImproperlyConfigured: Set the STRIPE_KEY environment variable", Some("STRIPE_KEY")),
+            (
+                "django.core.exceptions.ImproperlyConfigured: Set the STRIPE_KEY environment variable",
+                Some("STRIPE_KEY"),
+            ),
             ("decouple.UndefinedValueError: API_TOKEN not found. Declare it as envvar", Some("API_TOKEN")),
             ("ModuleNotFoundError: No module named 'x'", None),
             ("KeyError: 'lower'", None),

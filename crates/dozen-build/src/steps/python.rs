@@ -125,7 +125,12 @@ impl PythonStep<'_> {
     }
 
     /// A step of uv or Python, with `/app` as given.
-    pub(crate) fn step(&self, session: &Session<'_>, name: &str, app: AppMount) -> Result<WalledStep, BuildError> {
+    pub(crate) fn step(
+        &self,
+        session: &Session<'_>,
+        name: &str,
+        app: AppMount,
+    ) -> Result<WalledStep, BuildError> {
         let uv = format!("{TOOLS}/uv");
         let mut env = base_env(&[format!("{VENV}/bin"), runtime_bin(self.runtime)]);
         let pairs = [
@@ -193,7 +198,10 @@ pub(crate) fn compile_command(python: &Path, folders: Vec<String>) -> Vec<String
 }
 
 /// Runs uv; returns the tree that holds what it made, and the layers that were below it.
-fn install(session: &mut Session<'_>, python: &PythonStep<'_>) -> Result<(PathBuf, Vec<PathBuf>), BuildError> {
+fn install(
+    session: &mut Session<'_>,
+    python: &PythonStep<'_>,
+) -> Result<(PathBuf, Vec<PathBuf>), BuildError> {
     let place = session.folder("dependencies")?;
     let (mount, result, lowers) = if python.plan.needs_tree {
         let lower = vec![session.input.store.path(python.app_layer)];
@@ -242,7 +250,8 @@ fn install(session: &mut Session<'_>, python: &PythonStep<'_>) -> Result<(PathBu
     }
     // Of a scratch folder only the virtualenv becomes the layer.
     let out = session.folder("dependencies-out")?;
-    std::fs::rename(result.join(".venv"), out.join(".venv")).map_err(BuildError::io("take the virtualenv"))?;
+    std::fs::rename(result.join(".venv"), out.join(".venv"))
+        .map_err(BuildError::io("take the virtualenv"))?;
     Ok((out, Vec::new()))
 }
 

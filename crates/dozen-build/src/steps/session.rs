@@ -132,8 +132,9 @@ impl<'a> Session<'a> {
         let mut tail = VecDeque::new();
         let (events, secrets, name) = (&mut *self.events, &self.input.secrets, &self.step.0);
         let mut line = |bytes: &[u8]| {
-            let clean = redact(&bytes[..bytes.len().min(LONGEST_LINE)], secrets);
-            let text = String::from_utf8_lossy(&clean).trim_end().to_owned();
+            // Redacted before it is cut: half a secret would not be found.
+            let clean = redact(bytes, secrets);
+            let text = String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]).trim_end().to_owned();
             events.line(name, &text);
             if tail.len() == TAIL {
                 tail.pop_front();
@@ -176,5 +177,9 @@ pub(crate) fn failed(step: &str, ended: Ended, advice: Option<String>) -> BuildE
 }
 
 fn shown_line(line: &str) -> String {
-    if line.chars().any(char::is_control) { shown(line.replace('\t', "    ").as_bytes()) } else { line.to_owned() }
+    if line.chars().any(char::is_control) {
+        shown(line.replace('\t', "    ").as_bytes())
+    } else {
+        line.to_owned()
+    }
 }

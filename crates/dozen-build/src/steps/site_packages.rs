@@ -56,7 +56,9 @@ pub(crate) fn tidy(venv: &Path) -> Result<Vec<Package>, BuildError> {
             continue;
         };
         for (name, kind) in entries_of(folder.as_fd()).map_err(BuildError::os("list the packages"))? {
-            if kind == FileType::Directory && let Some(stem) = name.strip_suffix(b".dist-info") {
+            if kind == FileType::Directory
+                && let Some(stem) = name.strip_suffix(b".dist-info")
+            {
                 packages.extend(package_of(stem));
                 tidy_package(folder.as_fd(), &name)?;
             }
@@ -111,7 +113,10 @@ fn read(folder: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, BuildErro
         Err(errno) => return Err(BuildError::os("read a package's record")(errno)),
     };
     let mut bytes = Vec::new();
-    File::from(opened).take(LARGEST).read_to_end(&mut bytes).map_err(BuildError::io("read a package's record"))?;
+    File::from(opened)
+        .take(LARGEST)
+        .read_to_end(&mut bytes)
+        .map_err(BuildError::io("read a package's record"))?;
     Ok(Some(bytes))
 }
 

@@ -35,7 +35,8 @@ fn import(bytes: &[u8], format: ArchiveFormat, limits: SourceLimits) -> Imported
     file.rewind().unwrap();
     let result = import_archive(file, format, &folder.path().join("tree"), limits);
     // Nothing is left beside the tree, whatever happened.
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), usize::from(result.is_ok()), "{left:?}");
     Imported { folder, result }
 }
@@ -100,12 +101,11 @@ fn a_flat_archive_stays_flat_in_every_format() {
     let tar = tar_of(&[("./Procfile", Regular, "web: a\n"), ("b/c", Regular, "1")]);
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(&tar).unwrap();
-    let zip = zip_of(&[("Procfile", 0o100_644, "web: a\n"), ("b/c", 0o100_755, "1"), ("l", 0o120_777, "b/c")]);
-    for (bytes, format) in [
-        (tar, ArchiveFormat::Tar),
-        (gz.finish().unwrap(), ArchiveFormat::TarGz),
-        (zip, ArchiveFormat::Zip),
-    ] {
+    let zip =
+        zip_of(&[("Procfile", 0o100_644, "web: a\n"), ("b/c", 0o100_755, "1"), ("l", 0o120_777, "b/c")]);
+    for (bytes, format) in
+        [(tar, ArchiveFormat::Tar), (gz.finish().unwrap(), ArchiveFormat::TarGz), (zip, ArchiveFormat::Zip)]
+    {
         let archive = import(&bytes, format, SourceLimits::default());
         assert_eq!(archive.result.as_ref().unwrap().stripped, None, "{format:?}");
         assert_eq!(archive.read("Procfile").as_deref(), Some("web: a\n"), "{format:?}");
@@ -139,7 +139,10 @@ fn hostile_tar_entries_are_refused() {
     for (what, entries) in cases {
         let archive = import_tar(&tar_of(entries));
         let error = archive.result.as_ref().expect_err(what);
-        assert!(matches!(error, BuildError::EntryRefused { .. } | BuildError::BadArchive { .. }), "{what}: {error}");
+        assert!(
+            matches!(error, BuildError::EntryRefused { .. } | BuildError::BadArchive { .. }),
+            "{what}: {error}"
+        );
         assert!(!Path::new("/tmp/evil").exists(), "{what}");
     }
 }

@@ -9,13 +9,8 @@ use std::{
 };
 
 use dozen_build::{
-    BuildError, BuildInput, BuiltImage, build,
-    events::BuildEvents,
-    network_settings::is_network_setting,
-    runner::WalledRunner,
-    runtime::RuntimeSearch,
-    step::BuildUser,
-    store::LayerStore,
+    BuildError, BuildInput, BuiltImage, build, events::BuildEvents, network_settings::is_network_setting,
+    runner::WalledRunner, runtime::RuntimeSearch, step::BuildUser, store::LayerStore,
 };
 use tempfile::TempDir;
 

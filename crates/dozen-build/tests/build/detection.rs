@@ -14,8 +14,10 @@ fn planned(files: &[(&str, &str)]) -> Result<BuildPlan, BuildError> {
     plan(&Tree::open(folder.path()).unwrap())
 }
 
-const MANAGE: (&str, &str) =
-    ("manage.py", "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'blog.settings')\nimport django\n");
+const MANAGE: (&str, &str) = (
+    "manage.py",
+    "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'blog.settings')\nimport django\n",
+);
 const WSGI: (&str, &str) = ("blog/wsgi.py", "application = None\n");
 
 fn web(plan: &BuildPlan) -> &str {
@@ -46,7 +48,10 @@ fn tools_without_a_plan_are_named() {
         ("yarn.lock", ("package.json", "{}")),
     ] {
         let error = planned(&[(name, ""), more, ("Procfile", "web: a\n")]).unwrap_err();
-        assert!(matches!(&error, BuildError::UnsupportedLock { name: found, .. } if found == name), "{error}");
+        assert!(
+            matches!(&error, BuildError::UnsupportedLock { name: found, .. } if found == name),
+            "{error}"
+        );
         assert!(error.hint().is_some());
     }
 }
@@ -54,7 +59,10 @@ fn tools_without_a_plan_are_named() {
 #[test]
 fn nothing_a_dockerfile_and_a_procfile_are_told_apart() {
     let error = planned(&[("README", "x")]).unwrap_err();
-    assert!(error.to_string().contains("requirements.txt") && error.to_string().contains("Procfile"), "{error}");
+    assert!(
+        error.to_string().contains("requirements.txt") && error.to_string().contains("Procfile"),
+        "{error}"
+    );
     assert!(matches!(planned(&[("Dockerfile", "FROM x")]).unwrap_err(), BuildError::DockerfileOnly));
     let plan = planned(&[("Dockerfile", "FROM x"), ("Procfile", "web: ./run\n")]).unwrap();
     assert!(matches!(plan.language, LanguagePlan::Procfile));
@@ -131,5 +139,9 @@ fn no_lock_is_a_warning() {
     let plan = planned(&[("pyproject.toml", "[project]\nname = \"x\"\n"), ("Procfile", "web: a\n")]).unwrap();
     assert!(plan.warnings.iter().any(|warning| warning.contains("factor II")), "{:?}", plan.warnings);
     let plan = planned(&[("requirements.txt", "Django\n"), ("Procfile", "web: a\n")]).unwrap();
-    assert!(plan.warnings.iter().any(|warning| warning.contains("does not pin django")), "{:?}", plan.warnings);
+    assert!(
+        plan.warnings.iter().any(|warning| warning.contains("does not pin django")),
+        "{:?}",
+        plan.warnings
+    );
 }

@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use crate::bench::{tree, write_files};
 
 fn git(folder: &Path, arguments: &[&str]) {
-    let settings = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"];
+    let settings =
+        ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"];
     let output = Command::new("git").arg("-C").arg(folder).args(settings).args(arguments).output().unwrap();
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -62,7 +63,10 @@ fn a_commit_comes_out_as_it_is_whatever_its_attributes_say() {
     let into = unpacked(&stream);
 
     assert_eq!(stream, again, "equal trees give equal streams");
-    assert_eq!((exported.branch.as_deref(), exported.subject.as_str(), exported.dirty), (Some("main"), "second", false));
+    assert_eq!(
+        (exported.branch.as_deref(), exported.subject.as_str(), exported.dirty),
+        (Some("main"), "second", false)
+    );
     assert_eq!(exported.commit.len(), 40);
     assert_eq!(fs::read_to_string(into.path().join("a b/ü.txt")).unwrap(), "$Format:%H$\n");
     assert_eq!(fs::read_to_string(into.path().join("secret.txt")).unwrap(), "kept\n");
@@ -178,17 +182,28 @@ fn a_tree_larger_than_the_limit_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn a_pushed_commit_is_exported_from_quarantine() {
+fn a_pushed_commit_is_exported_from_quarantine_before_the_push_is_accepted() {
     let repository = repository(&[("a", "pushed")]);
     let bare = TempDir::new().unwrap();
     git(bare.path(), &["init", "-q", "--bare"]);
-    // The hook keeps the environment that `git` gives it; the export below runs with that.
-    let hook = "#!/bin/sh\nread old new name\n{ echo \"$new\"; env | grep ^GIT_; pwd; git cat-file -p $new:a; } > seen\n";
-    write_files(bare.path(), &[("hooks/pre-receive+x", hook)]);
-    git(repository.path(), &["push", "-q", bare.path().to_str().unwrap(), "main"]);
-    let seen = fs::read_to_string(bare.path().join("seen")).unwrap();
-    assert!(seen.contains("GIT_QUARANTINE_PATH") && seen.contains("pushed"), "{seen}");
-    // Bare repositories have no working tree, so there is nothing uncommitted.
-    let (exported, stream) = export(&request(bare.path(), "main", UncommittedChanges::Refuse)).unwrap();
-    assert!(!exported.dirty && unpacked(&stream).path().join("a").is_file());
+    let probe = env!("CARGO_BIN_EXE_build-shim-probe");
+    // Refuses the push: what the stream holds can only have come from quarantine.
+    let hook = format!(
+        "#!/bin/sh\nread old new name\ntest -n \"$GIT_QUARANTINE_PATH\" && {probe} export \"$new\" stream && touch done\nexit 1\n"
+    );
+    write_files(bare.path(), &[("hooks/pre-receive+x", &hook)]);
+    let push = Command::new("git")
+        .arg("-C")
+        .arg(repository.path())
+        .arg("push")
+        .arg(bare.path())
+        .arg("main")
+        .output();
+    assert!(!push.unwrap().status.success(), "the hook refuses");
+    assert!(bare.path().join("done").exists());
+    let into = unpacked(&fs::read(bare.path().join("stream")).unwrap());
+    assert_eq!(fs::read_to_string(into.path().join("a")).unwrap(), "pushed");
+    // The objects went with the refusal.
+    let error = export(&request(bare.path(), "main", UncommittedChanges::Refuse)).unwrap_err();
+    assert!(matches!(error, BuildError::UnknownReference { .. }), "{error}");
 }

@@ -56,9 +56,11 @@ fn whiteouts_are_kept_where_they_are_expected() {
     let store = LayerStore::open(home.path()).unwrap();
     let folder = tree(&[("a", "1")]);
     let kind = rustix::fs::FileType::CharacterDevice;
-    rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("gone"), kind, rustix::fs::Mode::empty(), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("gone"), kind, rustix::fs::Mode::empty(), 0)
+        .unwrap();
     assert!(store.adopt(folder.path(), Adoption::default()).is_err());
-    let (digest, _lease) = store.adopt(folder.path(), Adoption { whiteouts: true, ..Adoption::default() }).unwrap();
+    let (digest, _lease) =
+        store.adopt(folder.path(), Adoption { whiteouts: true, ..Adoption::default() }).unwrap();
     store.verify(&digest).unwrap();
 }
 
@@ -84,7 +86,12 @@ fn pruning_removes_the_longest_unused_down_to_the_budget() {
     let (new, new_lease) = layer("3333333333");
     drop((old_lease, new_lease));
     let facts = home.path().join("layers").join(format!("{}.json", old.hex()));
-    fs::File::options().append(true).open(facts).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    fs::File::options()
+        .append(true)
+        .open(facts)
+        .unwrap()
+        .set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
     let keep = BTreeSet::from([kept.clone()]);
 
     let pruned = store.prune(&keep, 20).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -40,10 +40,14 @@ fn lines_and_the_end_of_a_step_are_reported() {
     let folder = tree(&[]);
     let app = AppMount::Writable(folder.path().to_owned());
     let (end, lines) = run(&bench, &step(app.clone(), "pwd; echo two >&2; printf three; exit 7"));
-    assert_eq!((end.unwrap(), lines), (StepEnd::Exited(7), ["/app", "two", "three"].map(str::to_owned).to_vec()));
+    assert_eq!(
+        (end.unwrap(), lines),
+        (StepEnd::Exited(7), ["/app", "two", "three"].map(str::to_owned).to_vec())
+    );
     let (end, _) = run(&bench, &step(app.clone(), "kill -9 $$"));
     assert_eq!(end.unwrap(), StepEnd::Signalled(9));
-    let (_, lines) = run(&bench, &step(app, "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"));
+    let (_, lines) =
+        run(&bench, &step(app, "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"));
     assert_eq!((lines.len(), lines.last().map(String::as_str)), (20_000, Some("line 19999")));
 }
 
@@ -68,5 +72,4 @@ fn a_program_that_is_not_there_is_an_error_of_the_walls() {
     let mut missing = step(AppMount::Writable(folder.path().to_owned()), "");
     missing.argv = vec!["/no/such/program".into()];
     assert!(matches!(run(&bench, &missing).0.unwrap_err(), BuildError::Walls { .. }));
-    let _ = AtomicBool::new(false);
 }

@@ -139,9 +139,16 @@ fn deploy_row(row: &Row<'_>) -> rusqlite::Result<DeployRow> {
 }
 
 impl Store {
-    /// Queues a deploy under the next number of its stage.
-    pub fn queue_deploy(&self, stage: i64, new: &NewDeploy<'_>) -> Result<DeployRow, ControlError> {
-        let connection = self.lock();
+    /// Queues a deploy under the next number of its stage. `keep` puts what belongs to it into its
+    /// place before the row can be seen; when it refuses there is no row.
+    pub fn queue_deploy(
+        &self,
+        stage: i64,
+        new: &NewDeploy<'_>,
+        keep: impl FnOnce(&DeployRow) -> Result<(), ControlError>,
+    ) -> Result<DeployRow, ControlError> {
+        let mut guard = self.lock();
+        let connection = guard.transaction()?;
         let sql = "INSERT INTO deploys (stage, number, kind, state, source, sealed_request, who, created_at)
                    SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, 'queued', ?3, ?4, ?5, ?6 FROM deploys WHERE stage = ?1";
         connection.execute(
@@ -149,7 +156,10 @@ impl Store {
             params![stage, new.kind.as_str(), to_json(new.source), new.sealed_request, new.who, now()],
         )?;
         let id = connection.last_insert_rowid();
-        Ok(connection.query_row(&format!("{DEPLOY} WHERE id = ?1"), [id], deploy_row)?)
+        let row = connection.query_row(&format!("{DEPLOY} WHERE id = ?1"), [id], deploy_row)?;
+        keep(&row)?;
+        connection.commit()?;
+        Ok(row)
     }
 
     /// Marks queued deploys of trees older than `newer` as superseded; their ids come back.

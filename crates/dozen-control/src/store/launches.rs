@@ -152,3 +152,14 @@ impl Store {
         Ok(self.lock().query_row(sql, [stage], |row| row.get(0))?)
     }
 }
+
+impl Store {
+    /// Puts `new` into service and takes `old` out, together.
+    pub fn swap_launches(&self, new: &str, old: &str) -> Result<(), ControlError> {
+        let mut connection = self.lock();
+        let change = connection.transaction()?;
+        change.execute("UPDATE launches SET state = 'serving' WHERE id = ?1", [new])?;
+        change.execute("UPDATE launches SET state = 'draining' WHERE id = ?1", [old])?;
+        Ok(change.commit()?)
+    }
+}

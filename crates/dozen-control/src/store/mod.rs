@@ -23,11 +23,11 @@ mod releases;
 mod schema;
 mod services;
 
-pub use apps::{AppRow, StageKey, StageRow};
+pub use apps::{StageKey, StageRow};
 pub use config::ConfigRow;
 pub use deploys::{DeployKind, DeployRow, DeployState, NewDeploy};
 pub use launches::{LaunchRow, LaunchState, Purpose};
-pub use releases::{NewRelease, ReleaseRow, ReleaseState};
+pub use releases::{GoLive, NewRelease, ReleaseRow, ReleaseState};
 pub use services::{AttachmentRow, ServiceRow};
 
 /// The open database.

@@ -64,6 +64,21 @@ pub struct NewRelease<'a> {
     pub commit: Option<&'a str>,
 }
 
+/// What changes together when a release becomes the one that serves.
+#[derive(Debug)]
+pub struct GoLive<'a> {
+    /// Stage row.
+    pub stage: i64,
+    /// The release.
+    pub release: ReleaseNumber,
+    /// The config it was made of.
+    pub config: &'a [ConfigRow],
+    /// The attachments it was made of.
+    pub attachments: &'a [AttachmentRow],
+    /// Whether a stopped stage is started by it.
+    pub start: bool,
+}
+
 const RELEASE: &str = "SELECT releases.number, deploy, image, sealed, formation, change, who, commit_id, created_at,
     state FROM releases JOIN release_states AS s ON s.stage = releases.stage AND s.number = releases.number";
 
@@ -143,39 +158,29 @@ impl Store {
     }
 
     /// Makes a release the one that serves: its number, the config and attachments it was made
-    /// of, the wanted counts and the states of its and the old one's launches change together.
+    /// of and the states of its and the old one's launches change together.
     ///
     /// From here on the route table follows from the store.
-    pub fn make_current(
-        &self,
-        stage: i64,
-        release: ReleaseNumber,
-        config_rows: &[ConfigRow],
-        attachments: &[AttachmentRow],
-        formation: &Formation,
-    ) -> Result<(), ControlError> {
+    pub fn make_current(&self, live: &GoLive<'_>) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
-        let value = release.0.cast_signed();
-        config::replace_in(&change, stage, config_rows)?;
-        services::replace_in(&change, stage, attachments)?;
-        change.execute(
-            "UPDATE stages SET current_release = ?2, formation = ?3, stopped = 0 WHERE id = ?1",
-            params![stage, value, to_json(formation)],
-        )?;
-        change.execute(
-            "UPDATE release_states SET state = 'live' WHERE stage = ?1 AND number = ?2",
-            params![stage, value],
-        )?;
+        let both = params![live.stage, live.release.0.cast_signed()];
+        config::replace_in(&change, live.stage, live.config)?;
+        services::replace_in(&change, live.stage, live.attachments)?;
+        change.execute("UPDATE stages SET current_release = ?2 WHERE id = ?1", both)?;
+        if live.start {
+            change.execute("UPDATE stages SET stopped = 0 WHERE id = ?1", [live.stage])?;
+        }
+        change.execute("UPDATE release_states SET state = 'live' WHERE stage = ?1 AND number = ?2", both)?;
         change.execute(
             "UPDATE launches SET state = 'draining'
              WHERE stage = ?1 AND purpose = 'service' AND state = 'serving' AND release <> ?2",
-            params![stage, value],
+            both,
         )?;
         change.execute(
             "UPDATE launches SET state = 'serving'
              WHERE stage = ?1 AND purpose = 'service' AND state = 'starting' AND release = ?2",
-            params![stage, value],
+            both,
         )?;
         Ok(change.commit()?)
     }

@@ -232,6 +232,8 @@ fn nothing_outside_the_logs_is_read() {
     fs::write(elsewhere.path().join(segment_name(1)), "secret\n").unwrap();
     fs::write(elsewhere.path().join(stream_name(1)), format!("{TEN} router secret\n")).unwrap();
 
+    // Old enough to be given out without an index.
+    make_older(&elsewhere.path().join(segment_name(1)), Duration::from_secs(60));
     // A folder, a file and the router's folder that are symbolic links, and a fifo.
     symlink(elsewhere.path(), stage.path().join("web.2~b")).unwrap();
     fs::create_dir(stage.path().join("web.3~c")).unwrap();
@@ -245,6 +247,8 @@ fn nothing_outside_the_logs_is_read() {
         .unwrap();
 
     assert_eq!(stage.texts(&stage.all()), ["own"]);
+    let from_the_beginning = LogQuery { from: Some(Cursor::default()), ..stage.query() };
+    assert_eq!(stage.texts(&from_the_beginning), ["own"]);
 }
 
 #[test]

@@ -525,7 +525,7 @@ fn near_toml() -> impl Strategy<Value = String> {
 
 #[track_caller]
 fn is_harmless(said: &str) -> Result<(), TestCaseError> {
-    prop_assert!(said.len() < 1000 && !said.chars().any(char::is_control), "{said:?}");
+    prop_assert!(said.len() < 800 && !said.chars().any(char::is_control), "{said:?}");
     Ok(())
 }
 
@@ -544,7 +544,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hostile_name_is_never_quoted_whole(name in "[\\PC\\x1b\\n]{1,300}") {
+    fn a_hostile_name_is_never_quoted_whole(name in "([a-z]|\\x1b|\\n|\\u{202e}|é){1,300}") {
         let key = serde_json::to_string(&name).unwrap();
         for text in [format!("{key} = 1"), format!("[config]\n{key} = 'x'"), format!("[stages.{key}]"), format!("[app]\nname = {key}"),
             format!("[services.db]\nkind = {key}"), format!("[formation]\n{key} = 1.5"), format!("[app.{key}]")] {

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    os::unix::net::UnixListener,
+    os::unix::{fs::chown, net::UnixListener},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use dozen_model::{
     release::ReleaseNumber,
     route_table::{Endpoint, EndpointAddress, Hold, RouteTable, StageRoute, Target},
 };
-use dozen_router::{Launch, LaunchSettings, Limits, bind_listeners, client::RouterClient};
+use dozen_router::{DropTo, Launch, LaunchSettings, Limits, bind_listeners, client::RouterClient};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -34,10 +34,25 @@ impl Host {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let mut limits = Limits::default();
         change(&mut limits);
+        Self::launch(limits, None)
+    }
+
+    /// Starts as root and continues as this user, to whom its folders belong.
+    pub(crate) fn as_user(to: DropTo) -> Self {
+        Self::launch(Limits::default(), Some(to))
+    }
+
+    fn launch(limits: Limits, drop_to: Option<DropTo>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("state")).unwrap();
+        std::fs::create_dir(dir.path().join("access")).unwrap();
+        if let Some(to) = drop_to {
+            for path in ["", "state", "access"] {
+                chown(dir.path().join(path), Some(to.uid), Some(to.gid)).unwrap();
+            }
+        }
         let listeners = bind_listeners(([127, 0, 0, 1], 0).into(), 2).unwrap();
         let address = std::net::TcpListener::from(listeners[0].try_clone().unwrap()).local_addr().unwrap();
         let launch = Launch {
@@ -46,7 +61,7 @@ impl Host {
             settings: LaunchSettings {
                 state_dir: dir.path().join("state"),
                 access_dir: dir.path().join("access"),
-                drop_to: None,
+                drop_to,
                 limits,
             },
         };

@@ -9,6 +9,7 @@ use std::{
 };
 
 use dozen_model::route_table::RouteTable;
+use dozen_router::DropTo;
 use parking_lot::Mutex;
 
 use crate::{
@@ -106,8 +107,9 @@ fn sigterm_lets_what_is_in_flight_finish() {
     eventually("it is in flight", || host.client().in_flight().unwrap()["1"].requests == 1);
     host.terminate();
     assert_eq!(idle.rest(), "", "an idle connection is closed");
-    // Accepted by nobody, kept for the next router.
-    let mut queued = Browser::connect(host.address);
+    // Accepted at the last moment, or by nobody and kept for the next router: answered either way.
+    let mut late = Browser::connect(host.address);
+    let late = thread::spawn(move || late.get("one.test", "/"));
     assert_eq!(host.exited(), None);
     go.send(()).unwrap();
     assert_eq!(slow.reply().unwrap().body, "done");
@@ -115,7 +117,7 @@ fn sigterm_lets_what_is_in_flight_finish() {
     assert_eq!(host.exited().unwrap().code(), Some(0));
     assert!(host.access_log("one").contains("path=\"/slow\""), "the log is written to its end");
     host.kill_and_restart();
-    assert_eq!(queued.get("one.test", "/").unwrap().status, 200);
+    assert_eq!(late.join().unwrap().unwrap().status, 200);
 }
 
 #[test]
@@ -161,4 +163,31 @@ fn slow_heads_and_silent_clients_are_let_go() {
     assert_eq!(polite.rest(), "");
     assert!(began.elapsed() < Duration::from_secs(10), "by the router, not by this test's own limit");
     eventually("all are gone", || host.client().status().unwrap().open_connections == 0);
+}
+
+#[test]
+fn a_router_started_as_root_keeps_nothing_of_it() {
+    if !rustix::process::geteuid().is_root() {
+        tracing::warn!("skipped: only root can give up root");
+        return;
+    }
+    let host = Host::as_user(DropTo { uid: 64_123, gid: 64_124 });
+    let app = App::says("x");
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    assert_eq!(host.get("one.test", "/").body, "x");
+    let pid = host.pid().as_raw_nonzero();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        for line in [
+            "Uid:\t64123\t64123\t64123\t64123",
+            "Gid:\t64124\t64124\t64124\t64124",
+            "CapPrm:\t0000000000000000",
+            "CapEff:\t0000000000000000",
+            "NoNewPrivs:\t1",
+        ] {
+            assert!(status.contains(line), "{line} in {status}");
+        }
+        assert!(status.contains("Groups:\t \n") || status.contains("Groups:\t\n"), "{status}");
+    }
+    eventually("it may write its log", || host.access_log("one").contains("status=200"));
 }

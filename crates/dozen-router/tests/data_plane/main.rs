@@ -1,5 +1,6 @@
 //! The router as a process of its own, against real sockets on both sides.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 mod app;
 mod browser;

@@ -24,7 +24,8 @@ fn an_event_arrives_before_the_next_one_is_made() {
             )
             .unwrap();
         for number in 0..3 {
-            write!(stream, "9\r\ndata: {number}\n\n\r\n").unwrap();
+            // In one piece: parts would arrive as parts.
+            stream.write_all(format!("9\r\ndata: {number}\n\n\r\n").as_bytes()).unwrap();
             wait.lock().recv_timeout(Duration::from_secs(10)).unwrap();
         }
         stream.write_all(b"0\r\nX-Done: yes\r\n\r\n").unwrap();

@@ -84,8 +84,7 @@ impl Supervisor {
                 Err(error) => error,
             };
             if let Ok(Observation::Over(last)) = self.link(id).observe() {
-                self.board.post(id, InstanceState::of(*last.clone()));
-                return Ok(*last);
+                return Ok(self.over(id, *last).reported);
             }
             if Instant::now() >= deadline {
                 return Err(error);

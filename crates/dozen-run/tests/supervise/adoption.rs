@@ -3,7 +3,9 @@ use std::{fs, os::unix::fs::DirBuilderExt};
 use dozen_run::{Adoption, ExitReason, InstanceState, LaunchId, RunError, wait_ready};
 use dozen_sandbox::spec::{LaunchSpec, Restart};
 
-use crate::stand::{PATIENCE, Stand, get, id, kill, wait};
+use rustix::process::Signal;
+
+use crate::stand::{PATIENCE, Stand, get, id, signal, wait};
 
 /// No new shim should be needed.
 fn no_spec() -> Result<LaunchSpec, RunError> {
@@ -19,7 +21,7 @@ fn adopt(stand: &Stand, id: &LaunchId, spec: &LaunchSpec) -> InstanceState {
 
 /// Kills the shim and waits until that is known.
 fn kill_shim(stand: &Stand, id: &LaunchId) {
-    kill(stand.supervisor.status(id).unwrap().reported.shim);
+    signal(stand.supervisor.status(id).unwrap().reported.shim, Signal::KILL);
     wait(|| stand.supervisor.status(id).unwrap().shim_lost, || "nobody saw the shim die".into());
 }
 
@@ -97,12 +99,14 @@ fn an_end_that_nobody_saw_is_known_afterwards() {
 fn an_end_that_not_even_the_shim_saw_is_known_afterwards() {
     let stand = Stand::new();
     let phase = id("release-8");
-    let mut spec = stand.spec(&phase, &["sh", "-c", "echo begun; sleep 0.5; exit 5"]);
+    let script = "trap 'exit 5' USR1; echo begun; while :; do sleep 0.02; done";
+    let mut spec = stand.spec(&phase, &["sh", "-c", script]);
     spec.restart = Restart::Never;
-    let init = stand.start(&phase, &spec).reported.init.unwrap();
+    let before = stand.start(&phase, &spec).reported;
     stand.wait_output(&phase, "begun");
     kill_shim(&stand, &phase);
-    wait(|| !is_alive(init.pid), || "init stays".into());
+    signal(before.main.unwrap(), Signal::USR1);
+    wait(|| !is_alive(before.init.unwrap().pid), || "init stays".into());
 
     let adopted = stand.supervisor.adopt(&phase, || Ok(spec.clone())).unwrap();
     let reason = match adopted {

@@ -177,9 +177,9 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }
 
-/// Kills one process, as the kernel or an administrator might.
-pub(crate) fn kill(process: ProcessIdentity) {
+/// Signals one process, as an administrator might.
+pub(crate) fn signal(process: ProcessIdentity, signal: Signal) {
     let pid = Pid::from_raw(process.pid.try_into().unwrap()).unwrap();
     assert!(process.exists());
-    kill_process(pid, Signal::KILL).unwrap();
+    kill_process(pid, signal).unwrap();
 }

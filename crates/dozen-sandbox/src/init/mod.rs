@@ -30,10 +30,7 @@ use std::{
     time::SystemTime,
 };
 
-use rustix::{
-    fs::Mode,
-    process::{Uid, umask},
-};
+use rustix::{fs::Mode, process::umask};
 
 use crate::{
     exit_record::ExitRecord,
@@ -53,7 +50,7 @@ pub(crate) struct Cradle {
     /// The exit record of this incarnation.
     pub(crate) exit_record: File,
     /// The shim's user: who may give orders. The same number in a user namespace of one user.
-    pub(crate) creator: Uid,
+    pub(crate) creator: u32,
     /// Ends when whoever started the instance does.
     pub(crate) lifeline: Option<OwnedFd>,
     /// The app's ends of its streams.

@@ -7,15 +7,15 @@ use std::{
 };
 
 use rustix::{
-    net::{SocketFlags, accept_with, sockopt::socket_peercred},
-    process::{Pid, PidfdFlags, Uid, WaitOptions, WaitStatus, pidfd_open, wait},
+    net::{SocketFlags, accept_with},
+    process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait},
 };
 
 use super::{Cradle, app::Main, orders, orders::Order, unix_nanos, write_record};
 use crate::{
     exit_record::ExitRecord,
     state::{Exit, ExitStatus},
-    sys::{poll_set::PollSet, signals},
+    sys::{peer::uid_of_peer, poll_set::PollSet, signals},
 };
 
 const MAX_CONNECTIONS: usize = 8;
@@ -107,9 +107,9 @@ impl Init<'_> {
 
     fn accept(&mut self) {
         let Ok(connection) = accept_with(&self.cradle.listener, SocketFlags::CLOEXEC) else { return };
-        let Ok(peer) = socket_peercred(&connection) else { return };
+        let Ok(peer) = uid_of_peer(&connection) else { return };
         // In a user namespace nobody but the creator is mapped, so root outside is not let in there.
-        let is_keeper = peer.uid == self.cradle.creator || peer.uid == Uid::ROOT;
+        let is_keeper = peer == self.cradle.creator || peer == 0;
         if is_keeper && self.connections.len() < MAX_CONNECTIONS {
             self.connections.push(connection);
         }

@@ -130,24 +130,32 @@ impl Shim {
         }
     }
 
-    /// Handles what an attached client sends.
+    /// Handles what an attached client has sent, as far as the process takes it.
     pub(super) fn converse(&mut self, index: usize) {
         while self.attachment.takes_input() {
             let Some(frame) = self.clients[index].next_frame() else { break };
-            match frame {
-                Frame::Input(data) if !self.attachment.input_has_ended => self.attachment.input.extend(data),
-                Frame::EndOfInput => self.attachment.input_has_ended = true,
-                Frame::Resize(size) => self.resize(size),
-                Frame::Signal(number) if (1..=31).contains(&number) => {
-                    if let Some(run) = &self.run {
-                        run.order(Order::Signal { number, all: false });
-                    }
-                }
-                // Only we send the others.
-                _ => {}
+            self.handle(frame);
+            if !self.attachment.takes_input() {
+                // If the process takes all of it at once, no event will come to go on with the next frame.
+                self.give_input();
             }
         }
         self.give_input();
+    }
+
+    fn handle(&mut self, frame: Frame) {
+        match frame {
+            Frame::Input(data) if !self.attachment.input_has_ended => self.attachment.input.extend(data),
+            Frame::EndOfInput => self.attachment.input_has_ended = true,
+            Frame::Resize(size) => self.resize(size),
+            Frame::Signal(number) if (1..=31).contains(&number) => {
+                if let Some(run) = &self.run {
+                    run.order(Order::Signal { number, all: false });
+                }
+            }
+            // Only we send the others.
+            _ => {}
+        }
     }
 
     /// Handles frames that were received while the process did not take input, and gives it what it takes now.

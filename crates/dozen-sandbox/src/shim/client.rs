@@ -8,9 +8,10 @@ use std::{
     },
 };
 
-use rustix::net::sockopt::socket_peercred;
-
-use crate::protocol::{Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, NotAFrame, Reply};
+use crate::{
+    protocol::{Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, NotAFrame, Reply},
+    sys::peer::uid_of_peer,
+};
 
 /// What may wait to be sent. More than this means that the other side does not read.
 const MAX_WAITING: usize = 4 << 20;
@@ -37,8 +38,8 @@ pub(crate) struct Client {
 impl Client {
     /// Accepts a connection of the shim's own user or of root, as the kernel tells; others get nothing.
     pub(crate) fn accept(stream: UnixStream) -> io::Result<Option<Self>> {
-        let peer = socket_peercred(&stream)?.uid;
-        let is_allowed = peer.is_root() || peer == rustix::process::geteuid();
+        let peer = uid_of_peer(&stream)?;
+        let is_allowed = peer == 0 || peer == rustix::process::geteuid().as_raw();
         stream.set_nonblocking(true)?;
         let (received, waiting) = (Vec::new(), Vec::new());
         let purpose = Purpose::Requests;

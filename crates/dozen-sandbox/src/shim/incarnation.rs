@@ -110,7 +110,7 @@ impl Shim {
         self.state.pipe_bytes = pipe_bytes;
         // From here on an adopting shim looks for this incarnation's init.
         self.save();
-        let creator = rustix::process::geteuid();
+        let creator = rustix::process::geteuid().as_raw();
         let cradle = Cradle { shim, listener, exit_record, creator, lifeline, app, kept };
         match fork::fork_init(self.keeper == Keeper::OrdinaryUser)? {
             Forked::Child => self.become_init(cradle),

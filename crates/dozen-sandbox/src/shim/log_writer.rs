@@ -103,7 +103,9 @@ impl LogWriter {
     }
 
     fn splice(&mut self, pipe: BorrowedFd<'_>, limit: usize) -> io::Result<Taken> {
-        let segment = self.writable_segment()?;
+        // At the end of the pipe a next segment would stay empty.
+        let has_more = rustix::io::ioctl_fionread(pipe).unwrap_or(0) > 0;
+        let segment = self.writable_segment(has_more)?;
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match rustix::pipe::splice(pipe, None, &segment.data, Some(&mut segment.end), limit, flags) {
             Ok(0) => Ok(Taken::End),
@@ -118,7 +120,7 @@ impl LogWriter {
 
     /// Appends bytes that were read from a terminal; it cannot be spliced from.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
-        let written = self.writable_segment().and_then(|segment| {
+        let written = self.writable_segment(true).and_then(|segment| {
             segment.data.write_all_at(bytes, segment.end)?;
             segment.end += bytes.len() as u64;
             Ok(())
@@ -164,9 +166,9 @@ impl LogWriter {
         }
     }
 
-    fn writable_segment(&mut self) -> io::Result<&mut Segment> {
+    fn writable_segment(&mut self, may_begin_next: bool) -> io::Result<&mut Segment> {
         let is_full = self.segment.as_ref().is_some_and(|segment| segment.end >= self.segment_bytes);
-        if is_full || self.segment.is_none() {
+        if (is_full && may_begin_next) || self.segment.is_none() {
             match self.open_next() {
                 Ok(next) => {
                     self.segment = Some(next);

@@ -10,6 +10,7 @@ pub(crate) mod keyring;
 pub(crate) mod lock;
 pub(crate) mod messages;
 pub(crate) mod mount_attributes;
+pub(crate) mod peer;
 pub(crate) mod poll_set;
 pub(crate) mod resource_limits;
 pub(crate) mod signals;

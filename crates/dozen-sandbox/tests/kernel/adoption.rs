@@ -41,6 +41,8 @@ fn a_shim_killed_again_and_again_loses_no_line_and_doubles_none() {
         let host = Host::new(user);
         let spec = host.python(&numbered(0.02));
         let mut kept = host.start(&spec);
+        // Before this, a killed shim may not have forked init yet, and nobody can know: see below.
+        kept.until_running();
         let mut kills = 0;
         let before = Instant::now();
         while !host.state().has_ended() && before.elapsed() < Duration::from_secs(60) {
@@ -127,7 +129,9 @@ fn an_adopting_shim_goes_on_with_restarts_and_stops() {
     let host = Host::new(users()[0]);
     let mut spec = host.python("import time; time.sleep(60)");
     spec.restart = Restart::Always;
-    host.start(&spec).kill_shim();
+    let kept = host.start(&spec);
+    kept.until_running();
+    kept.kill_shim();
     let kept = host.adopt(&spec);
     let first = kept.until_running();
     client::request(&host.instance(), &Request::Signal { number: 9, all: false }).unwrap();

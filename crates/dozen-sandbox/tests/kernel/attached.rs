@@ -168,7 +168,7 @@ fn a_terminal_is_one_with_a_size_that_can_change() {
     for user in users() {
         let host = Host::new(user);
         let program = "import os, signal, sys\n\
-             def size(*_): print(tuple(os.get_terminal_size()), flush=True)\n\
+             def size(*_): os.write(1, b'%s\\n' % str(tuple(os.get_terminal_size())).encode())\n\
              signal.signal(signal.SIGWINCH, size)\n\
              print([os.isatty(n) for n in range(3)], os.ttyname(0), os.tcgetpgrp(0) == os.getpid(), flush=True)\nsize()\n\
              print('got', input(), flush=True)";

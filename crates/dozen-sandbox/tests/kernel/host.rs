@@ -4,6 +4,7 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -50,7 +51,10 @@ impl Host {
         };
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let binary = folder.path().join("shim-probe");
-        fs::copy(env!("CARGO_BIN_EXE_shim-probe"), &binary).unwrap();
+        // Copied by another process: a descriptor open for writing, inherited by a shim that another
+        // test is just starting, would make the program busy.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_shim-probe")).arg(&binary).status();
+        assert!(copied.unwrap().success());
         let binary = if user == User::Ordinary && is_root { as_ordinary(folder.path(), &binary) } else { binary };
         let host = Self { folder, user, app_user: WallsUser { uid, gid }, binary };
         host.dir("release");

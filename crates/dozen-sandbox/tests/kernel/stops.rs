@@ -15,7 +15,7 @@ fn until_said(host: &Host, kept: &Kept, word: &str) {
 fn an_app_that_handles_term_ends_in_its_own_way() {
     for user in users() {
         let host = Host::new(user);
-        let program = "import signal, sys, time\ndef end(*_):\n print('bye', flush=True)\n sys.exit(9)\n\
+        let program = "import os, signal, sys, time\ndef end(*_):\n os.write(1, b'bye\\n')\n sys.exit(9)\n\
              signal.signal(signal.SIGTERM, end)\nprint('ready', flush=True)\ntime.sleep(60)";
         let mut spec = host.python(program);
         spec.restart = Restart::Always;
@@ -58,7 +58,7 @@ fn a_shell_line_is_signalled_as_a_whole_and_its_program_may_finish() {
         let host = Host::new(user);
         host.write(
             "release/slow.py",
-            "import signal, sys, time\ndef end(*_):\n time.sleep(0.3)\n print('finished', flush=True)\n sys.exit(0)\n\
+            "import os, signal, sys, time\ndef end(*_):\n time.sleep(0.3)\n os.write(1, b'finished\\n')\n sys.exit(0)\n\
              signal.signal(signal.SIGTERM, end)\nprint('ready', flush=True)\ntime.sleep(60)",
         );
         let line = format!("{PYTHON} -I -S /app/slow.py; true");
@@ -75,9 +75,9 @@ fn a_shell_line_is_signalled_as_a_whole_and_its_program_may_finish() {
 #[test]
 fn a_signal_to_the_main_process_reaches_no_other() {
     let host = Host::new(users()[0]);
-    let program = "import os, signal, time\nname = 'main'\ndef told(*_): print(name, flush=True)\n\
+    let program = "import os, signal, time\nname = b'main'\ndef told(*_): os.write(1, name)\n\
          signal.signal(signal.SIGUSR1, told)\n\
-         if os.fork() == 0: name = 'child'\nelse: print('ready', flush=True)\n\
+         if os.fork() == 0: name = b'child'\nelse: print('ready', flush=True)\n\
          while True: time.sleep(60)";
     let kept = host.start(&host.python(program));
     until_said(&host, &kept, "ready");
@@ -91,7 +91,7 @@ fn a_signal_to_the_main_process_reaches_no_other() {
 #[test]
 fn a_stop_that_was_begun_is_finished_by_the_shim_that_adopts() {
     let host = Host::new(users()[0]);
-    let program = "import signal, time\nn = 0\ndef told(*_):\n global n; n += 1; print('told', n, flush=True)\n\
+    let program = "import os, signal, time\nn = 0\ndef told(*_):\n global n; n += 1; os.write(1, b'told %d\\n' % n)\n\
          signal.signal(15, told)\nprint('ready', flush=True)\nwhile True: time.sleep(60)";
     let mut spec = host.python(program);
     spec.restart = Restart::Always;

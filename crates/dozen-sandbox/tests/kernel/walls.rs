@@ -208,7 +208,10 @@ fn an_app_starts_with_default_signals_its_own_session_and_only_its_own_environme
         let output = host.output_of(&spec);
         assert!(output.starts_with("True set() 0o22 /app ['HOME', 'PATH'"), "{output}");
         spec.command.argv = ["grep", "SigIgn", "/proc/self/status"].map(Into::into).to_vec();
-        assert!(host.output_of(&spec).ends_with("SigIgn:\t0000000000000000\n"));
+        let output = host.output_of(&spec);
+        let ignored = u64::from_str_radix(output.trim_end().rsplit('\t').next().unwrap(), 16).unwrap();
+        // The C library keeps 32 and 33 for itself; they can come from whoever runs the tests.
+        assert_eq!(ignored & !(0b11 << 31), 0, "{output}");
     });
 }
 

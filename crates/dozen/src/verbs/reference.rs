@@ -24,6 +24,9 @@ pub(crate) fn reference(_: &ReferenceArgs, session: &Session) -> Result<ExitStat
     Ok(ExitStatus::Success)
 }
 
+/// Options of every verb, told once.
+const EVERYWHERE: &[&str] = &["help", "server", "color"];
+
 /// The whole page.
 fn markdown() -> String {
     let mut command = cli::command();
@@ -39,6 +42,13 @@ fn markdown() -> String {
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         describe(verb, "dozen", 2, &mut page);
     }
+    page.push_str("## Options of every verb\n\n| argument | meaning |\n|---|---|\n");
+    let everywhere = |arg: &&Arg| EVERYWHERE.contains(&arg.get_id().as_str());
+    for argument in command.get_arguments().filter(everywhere) {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        row(&mut page, &[&format!("`{}`", spelling(argument)), &help]);
+    }
+    page.push('\n');
     page.push_str("## Variables\n\nA flag wins over a variable, a variable over the default.\n\n");
     page.push_str("| variable | meaning | default |\n|---|---|---|\n");
     for (name, default, meaning) in VARIABLES {
@@ -56,7 +66,10 @@ fn describe(verb: &Command, above: &str, level: usize, page: &mut String) {
     }
     let usage = verb.clone().render_usage().to_string();
     line(page, &format!("```text\n{}\n```\n", usage.trim_start_matches("Usage: ")));
-    let shown = |arg: &&Arg| !arg.is_hide_set() && !arg.is_global_set() && arg.get_id() != "help";
+    // What a verb hands on to its parts is told once, at the verb.
+    let told_above = |arg: &Arg| level > 2 && arg.is_global_set();
+    let shown =
+        |arg: &&Arg| !arg.is_hide_set() && !EVERYWHERE.contains(&arg.get_id().as_str()) && !told_above(arg);
     let arguments: Vec<&Arg> = verb.get_arguments().filter(shown).collect();
     if !arguments.is_empty() {
         page.push_str("| argument | meaning |\n|---|---|\n");
@@ -119,5 +132,7 @@ mod tests {
         }
         assert!(page.contains("### `dozen config set`"));
         assert!(page.contains("| `-n, --limit COUNT` |"));
+        assert!(page.contains("| `-a, --app APP` |"));
+        assert_eq!(page.matches("| `--server URL` |").count(), 1);
     }
 }

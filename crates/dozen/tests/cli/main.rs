@@ -2,6 +2,8 @@
 //!
 //! Each test has folders of its own and an environment that names nothing else.
 
+#![allow(clippy::unwrap_used, reason = "what a test set up and cannot use is a failed test")]
+
 mod git_push;
 mod help;
 mod host;

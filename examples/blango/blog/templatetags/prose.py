@@ -10,7 +10,9 @@ register = template.Library()
 @register.filter
 def prose(text):
     blocks = text.replace("\r\n", "\n").split("\n\n")
-    return format_html_join("\n", "{}", ((block(b.strip()),) for b in blocks if b.strip()))
+    return format_html_join(
+        "\n", "{}", ((block(b.strip()),) for b in blocks if b.strip())
+    )
 
 
 def block(text):

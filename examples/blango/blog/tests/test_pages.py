@@ -67,9 +67,7 @@ class PostTest(BlogTestCase):
     def test_comment_needs_a_login(self):
         post = self.post()
         answer = self.client.post(post.get_absolute_url(), {"body": "Hello"})
-        self.assertRedirects(
-            answer, f"/accounts/login/?next={post.get_absolute_url()}"
-        )
+        self.assertRedirects(answer, f"/accounts/login/?next={post.get_absolute_url()}")
         self.assertEqual(Comment.objects.count(), 0)
 
     def test_comment_is_stored(self):

@@ -13,7 +13,8 @@ from mailqueue.models import QueuedMail
 
 def queue_some(count=1):
     return [
-        queue.queue_mail(f"user{n}@example.org", f"Mail {n}", "Text") for n in range(count)
+        queue.queue_mail(f"user{n}@example.org", f"Mail {n}", "Text")
+        for n in range(count)
     ]
 
 
@@ -71,7 +72,9 @@ class CommandTest(TestCase):
         queue_some(2)
         with patch.object(queue, "deliver", side_effect=[OSError("x"), None]):
             call_command("send_queued_mail", drain=True)
-        states = list(QueuedMail.objects.order_by("pk").values_list("status", flat=True))
+        states = list(
+            QueuedMail.objects.order_by("pk").values_list("status", flat=True)
+        )
         self.assertEqual(states, [queue.QUEUED, queue.SENT])
 
     def test_a_stop_gives_the_mail_back(self):
@@ -79,4 +82,6 @@ class CommandTest(TestCase):
         with patch.object(queue, "deliver", side_effect=Stop):
             call_command("send_queued_mail")
         mail = QueuedMail.objects.get()
-        self.assertEqual((mail.status, mail.attempts, mail.claimed_by), (queue.QUEUED, 0, ""))
+        self.assertEqual(
+            (mail.status, mail.attempts, mail.claimed_by), (queue.QUEUED, 0, "")
+        )

@@ -25,7 +25,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--poll", type=float, default=1.0, help="seconds")
-        parser.add_argument("--drain", action="store_true", help="exit when all is sent")
+        parser.add_argument(
+            "--drain", action="store_true", help="exit when all is sent"
+        )
 
     def handle(self, *, poll, drain, **options):
         self.worker = f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}"

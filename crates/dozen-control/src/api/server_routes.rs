@@ -1,0 +1,55 @@
+//! Handlers of what belongs to the server or to an app as a whole.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::Response,
+};
+use dozen_model::names::{AppName, StageName};
+
+use super::{
+    Api, ApiError, blocking,
+    streams::progress,
+    wire::{AppSummary, CreateApp, DoctorCheck, ServerInfo, StopServer},
+};
+use crate::error::ControlError;
+
+pub(super) async fn info(State(api): State<Api>) -> Result<Json<ServerInfo>, ApiError> {
+    Ok(Json(api.control.server_info()?))
+}
+
+pub(super) async fn stop(State(api): State<Api>, Json(request): Json<StopServer>) -> Result<Json<()>, ApiError> {
+    if request.all {
+        let control = std::sync::Arc::clone(&api.control);
+        blocking(move || control.stop_all()).await?;
+    }
+    api.stop.notify_one();
+    Ok(Json(()))
+}
+
+pub(super) async fn doctor(State(api): State<Api>) -> Result<Json<Vec<DoctorCheck>>, ApiError> {
+    let control = api.control;
+    Ok(Json(blocking(move || Ok(control.doctor())).await?))
+}
+
+pub(super) async fn apps(State(api): State<Api>) -> Result<Json<Vec<AppSummary>>, ApiError> {
+    Ok(Json(api.control.app_list()?))
+}
+
+pub(super) async fn create(
+    State(api): State<Api>,
+    Json(request): Json<CreateApp>,
+) -> Result<Json<Vec<AppSummary>>, ApiError> {
+    match api.control.store.create_app(&request.name) {
+        Err(ControlError::AppTaken { .. }) if request.if_missing => {}
+        made => made?,
+    }
+    let mut apps = api.control.app_list()?;
+    apps.retain(|app| app.name == request.name);
+    Ok(Json(apps))
+}
+
+pub(super) async fn destroy(State(api): State<Api>, Path(app): Path<AppName>) -> Result<Response, ApiError> {
+    let stage = api.control.stage(&app, &StageName::production())?;
+    Ok(progress(&api.control.destroy_app(&stage)))
+}

@@ -1,0 +1,149 @@
+//! Answers that go on: progress, logs, an attached process.
+
+use std::{convert::Infallible, path::Path as FilePath, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::{Path, Query, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use dozen_logs::{LogLine, LogQuery, Source};
+use dozen_model::names::{AppName, StageName};
+use futures_util::stream;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, channel};
+
+use super::{
+    Api, ApiError, blocking,
+    peer::Peer,
+    wire::{LogRecord, LogRequest, Progress, RunRequest},
+};
+use crate::{
+    control::Control,
+    error::ControlError,
+    progress::{ProgressLog, read},
+};
+
+/// The events of work under way.
+pub(super) fn progress(log: &Arc<ProgressLog>) -> Response {
+    lines(stream::unfold(log.follow(), |mut events: UnboundedReceiver<Progress>| async move {
+        let event = events.recv().await?;
+        Some((line(&event), events))
+    }))
+}
+
+/// The events of work that has ended.
+pub(super) fn kept_progress(path: &FilePath) -> Response {
+    let events: Vec<Result<Bytes, Infallible>> = read(path).iter().map(line).collect();
+    lines(stream::iter(events))
+}
+
+fn lines(body: impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+}
+
+fn line(value: &impl Serialize) -> Result<Bytes, Infallible> {
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    Ok(text.into())
+}
+
+/// `GET /logs`.
+pub(super) async fn logs(
+    State(api): State<Api>,
+    Path((app, name)): Path<(AppName, StageName)>,
+    Query(request): Query<LogRequest>,
+) -> Result<Response, ApiError> {
+    let stage = api.control.stage(&app, &name)?;
+    let mut query = LogQuery::new(stage.key.app.clone(), stage.key.stage.clone());
+    let bad = |text: String| ControlError::BadRequest(text);
+    query.lines = request.lines;
+    query.since_ns = request.since_ns;
+    query.process = match &request.ps {
+        Some(text) => Some(text.parse().map_err(|error| bad(format!("{error}")))?),
+        None => None,
+    };
+    query.source = match request.source.as_deref() {
+        None => None,
+        Some("app") => Some(Source::App),
+        Some("dozen") => Some(Source::Dozen),
+        Some(other) => {
+            let other: String = other.chars().take(40).collect();
+            return Err(bad(format!("`{other}` is not a source: use `app` or `dozen`")).into());
+        }
+    };
+    let (sender, receiver) = channel(64);
+    let control = api.control;
+    std::thread::spawn(move || send_logs(&control, query, request.follow, &sender));
+    Ok(lines(stream::unfold(receiver, |mut records| async move {
+        let batch: Bytes = records.recv().await?;
+        Some((Ok(batch), records))
+    })))
+}
+
+/// Reads, and follows if asked, until the client is gone.
+fn send_logs(control: &Control, query: LogQuery, follow: bool, sender: &Sender<Bytes>) {
+    if !follow {
+        if let Ok(page) = control.logs.read(&query) {
+            let _ = sender.blocking_send(batch(&page.lines));
+        }
+        return;
+    }
+    let Ok(mut follower) = control.logs.follow(query) else { return };
+    while !sender.is_closed() && !control.is_ending() {
+        match follower.next_batch(Duration::from_secs(1)) {
+            Ok(lines) if lines.is_empty() => {}
+            Ok(lines) if sender.blocking_send(batch(&lines)).is_ok() => {}
+            _ => return,
+        }
+    }
+}
+
+fn batch(records: &[LogLine]) -> Bytes {
+    let mut text = Vec::new();
+    for one in records {
+        let record = LogRecord {
+            time_ns: one.time_ns,
+            source: one.source.as_str().to_owned(),
+            process: one.process.clone(),
+            text: String::from_utf8_lossy(&one.text).into_owned(),
+            continued: one.unfinished,
+        };
+        text.extend(serde_json::to_vec(&record).unwrap_or_default());
+        text.push(b'\n');
+    }
+    text.into()
+}
+
+/// `POST /run`: detached, an answer; else the connection becomes one of frames.
+pub(super) async fn run(
+    State(api): State<Api>,
+    Path((app, name)): Path<(AppName, StageName)>,
+    Extension(peer): Extension<Peer>,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await;
+    let body = body.map_err(|_| ControlError::BadRequest("the request is too large".into()))?;
+    let wanted: RunRequest =
+        serde_json::from_slice(&body).map_err(|error| ControlError::BadRequest(error.to_string()))?;
+    let stage = api.control.stage(&app, &name)?;
+    let control = Arc::clone(&api.control);
+    let started = blocking(move || control.run_one_off(&stage, &wanted, &peer.name)).await?;
+    let Some(stream) = started.stream else { return Ok(Json(started.about).into_response()) };
+    stream.set_nonblocking(true).map_err(ControlError::io("attach to a one-off process"))?;
+    let mut process =
+        tokio::net::UnixStream::from_std(stream).map_err(ControlError::io("attach to a one-off process"))?;
+    tokio::spawn(async move {
+        if let Ok(client) = upgrade.await {
+            let mut client = TokioIo::new(client);
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut process).await;
+        }
+    });
+    let head = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "dozen-attach")];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, head).into_response())
+}

@@ -1,0 +1,137 @@
+//! Backing services of a stage: made by their drivers' plans, bound to config vars.
+//!
+//! A driver says what to make and what to set; the making is here. Each step leaves alone what it
+//! finds done, so a server that was killed in between runs them again. Data is never deleted but
+//! with its app.
+
+use std::{fs, os::unix::fs::chown, path::PathBuf};
+
+use dozen_model::{
+    manifest::{MountPath, ServiceKind},
+    names::{ConfigVar, ServiceName},
+};
+use dozen_sandbox::spec::Bind;
+use dozen_services::{ServicePlan, ServiceRequest, Step, driver};
+
+use crate::{
+    control::Control,
+    error::ControlError,
+    home,
+    release_config::{Bound, ReleaseConfig},
+    store::{ServiceRow, StageKey},
+};
+
+impl Control {
+    /// The folder with the data of a stage's services.
+    pub(crate) fn services_folder(&self, stage: i64) -> PathBuf {
+        self.home.service(stage)
+    }
+
+    /// Runs the steps of a plan.
+    pub(crate) fn make_service(&self, stage: &StageKey, plan: &ServicePlan) -> Result<(), ControlError> {
+        let folder = self.services_folder(stage.id);
+        home::make(&folder, 0o711)?;
+        let user = self.user_of(stage.id);
+        for step in &plan.steps {
+            match step {
+                Step::MakeDirectory { name } => {
+                    let path = folder.join(name.as_str());
+                    if !path.exists() {
+                        home::make(&path, 0o700)?;
+                    }
+                    if self.as_root() {
+                        chown(&path, Some(user.uid), Some(user.gid))
+                            .map_err(|source| ControlError::Folder { path, source })?;
+                    }
+                }
+                Step::CreateSqlite { directory, file } => {
+                    self.create_sqlite(stage, &folder.join(directory.as_str()).join(file))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an empty database in WAL mode. It is made beside its place and moved there, so a
+    /// half-made one never has the name.
+    fn create_sqlite(&self, stage: &StageKey, file: &std::path::Path) -> Result<(), ControlError> {
+        if file.exists() {
+            return Ok(());
+        }
+        let fresh = file.with_extension("new");
+        for leftover in [fresh.clone(), fresh.with_extension("new-wal"), fresh.with_extension("new-shm")] {
+            let _ = fs::remove_file(leftover);
+        }
+        let connection = rusqlite::Connection::open(&fresh)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.execute_batch("CREATE TABLE dozen_made (x); DROP TABLE dozen_made;")?;
+        connection.close().map_err(|(_, error)| error)?;
+        if self.as_root() {
+            let user = self.user_of(stage.id);
+            chown(&fresh, Some(user.uid), Some(user.gid)).map_err(ControlError::io("hand over a database file"))?;
+        }
+        fs::rename(&fresh, file).map_err(ControlError::io("move a new database into its place"))
+    }
+
+    /// What a driver plans for a service of the store.
+    pub(crate) fn service_plan(
+        &self,
+        stage: &StageKey,
+        service: &ServiceRow,
+        var: Option<ConfigVar>,
+    ) -> Result<ServicePlan, ControlError> {
+        let kind = kind_of(&service.kind)?;
+        let mut request = ServiceRequest::new(service.name.clone(), kind);
+        request.var = var;
+        request.path = mount_path(service.path.as_deref())?;
+        if let Some(sealed) = &service.sealed_url {
+            let url = self.key.unseal(&url_owner(stage, &service.name), sealed)?;
+            let text = String::from_utf8(url).map_err(|_| ControlError::BadRequest("the URL is not UTF-8".into()))?;
+            request.url = Some(text.parse().map_err(|error| ControlError::BadRequest(format!("{error}")))?);
+        }
+        Ok(driver(kind)?.plan(&request)?)
+    }
+
+    /// What the bound services of a release mount.
+    pub(crate) fn service_mounts(&self, stage: &StageKey, config: &ReleaseConfig) -> Result<Vec<Bind>, ControlError> {
+        let folder = self.services_folder(stage.id);
+        let mut binds = Vec::new();
+        for bound in config.bound.iter().filter(|bound| bound.kind != ServiceKind::External.as_str()) {
+            let mut request = ServiceRequest::new(bound.name.clone(), kind_of(&bound.kind)?);
+            request.path = mount_path(bound.path.as_deref())?;
+            let plan = driver(request.kind)?.plan(&request)?;
+            binds.extend(plan.mounts.iter().map(|mount| Bind {
+                source: folder.join(mount.directory.as_str()),
+                target: mount.target.as_str().into(),
+                writable: mount.writable,
+            }));
+        }
+        binds.sort_by(|one, other| one.target.cmp(&other.target));
+        binds.dedup_by(|one, other| one.target == other.target);
+        Ok(binds)
+    }
+
+    /// Whether only one process at a time can write to a bound service.
+    pub(crate) fn has_single_writer(&self, bound: &[Bound]) -> bool {
+        bound.iter().any(|one| one.kind == ServiceKind::Sqlite.as_str())
+    }
+}
+
+/// The kind that a word names.
+pub(crate) fn kind_of(word: &str) -> Result<ServiceKind, ControlError> {
+    word.parse().map_err(|error: dozen_model::manifest::NotAServiceKind| ControlError::UnknownKind {
+        message: error.to_string(),
+        hint: error.hint(),
+    })
+}
+
+/// The name under which a service's URL is sealed.
+pub(crate) fn url_owner(stage: &StageKey, service: &ServiceName) -> String {
+    stage.owner(&format!("service/{service}"))
+}
+
+/// A mount path of the store or the API.
+pub(crate) fn mount_path(text: Option<&str>) -> Result<Option<MountPath>, ControlError> {
+    let parse = |text: &str| text.to_owned().try_into().map_err(|error| ControlError::BadRequest(format!("{error}")));
+    text.map(parse).transpose()
+}

@@ -1,0 +1,163 @@
+//! Ends: of an app with everything it owns, of images nobody uses, of logs that are too old.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use dozen_build::store::LayerStore;
+
+use crate::{
+    control::Control,
+    error::ControlError,
+    home::remove_tree,
+    progress::ProgressLog,
+    store::{LaunchState, StageRow},
+};
+
+/// Unused layers may take this much; they make the next build fast.
+const CACHE_BUDGET: u64 = 2 << 30;
+/// Releases of each stage whose images are kept.
+const KEPT_RELEASES: u32 = 10;
+/// Log lines of a stage are kept up to this size …
+const LOG_BYTES: u64 = 256 << 20;
+/// … and this age.
+const LOG_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+impl Control {
+    /// Ends every process of an app, then forgets it, then deletes what it owned.
+    ///
+    /// The rows go before the folders: a server that is killed in between finds folders nobody
+    /// owns and deletes them at its start ([`Control::sweep`]).
+    pub(crate) fn destroy(self: &Arc<Self>, stage: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
+        let app = stage.key.app.clone();
+        let announced = progress.step("destroy", format!("Destroying {app}"));
+        let stages: Vec<StageRow> = self.store.stages()?.into_iter().filter(|row| row.key.app == app).collect();
+        for row in &stages {
+            self.store.set_stopped(row.key.id, true)?;
+        }
+        self.publish()?;
+        for row in &stages {
+            for launch in self.store.open_launches(row.key.id)? {
+                if launch.state != LaunchState::Draining {
+                    self.end_launch(&launch, Some(Duration::from_secs(10)))?;
+                }
+            }
+            self.wait_for_drains(row.key.id)?;
+        }
+        self.store.delete_app(&app)?;
+        for row in &stages {
+            self.forget(row.key.id);
+            remove_tree(&self.services_folder(row.key.id)).map_err(ControlError::io("delete the app's data"))?;
+        }
+        for folder in ["logs", "deploys", "router/access"] {
+            let path = self.home.root().join(folder).join(app.as_str());
+            remove_tree(&path).map_err(ControlError::io("delete the app's logs"))?;
+        }
+        self.publish()?;
+        announced.done("processes, releases, data and logs are gone");
+        Ok(())
+    }
+
+    /// Waits until nothing of a stage drains any more.
+    pub(crate) fn wait_for_drains(&self, stage: i64) -> Result<(), ControlError> {
+        while self.store.open_launches(stage)?.iter().any(|launch| launch.state == LaunchState::Draining) {
+            if self.is_ending() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Removes images that no kept release uses, and layers beyond the budget. Never anything else.
+    pub(crate) fn prune(&self) {
+        if let Err(error) = self.prune_images() {
+            tracing::warn!("could not prune images: {error}");
+        }
+    }
+
+    fn prune_images(&self) -> Result<(), ControlError> {
+        let images = self.store.images_in_use(KEPT_RELEASES)?;
+        let mut layers = BTreeSet::new();
+        for digest in &images {
+            let image = self.layers.image(digest);
+            layers.extend(image.into_iter().flat_map(|image| image.layers).map(|layer| layer.digest));
+        }
+        let pruned = LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(crate::control::build_error)?;
+        if pruned.bytes > 0 {
+            tracing::info!(layers = pruned.removed.len(), bytes = pruned.bytes, "removed unused layers");
+        }
+        Ok(())
+    }
+
+    /// Keeps each stage's logs within their limits.
+    pub(crate) fn trim_logs(&self) -> Result<(), ControlError> {
+        for stage in self.store.stages()? {
+            let key = &stage.key;
+            let open = self.store.open_launches(key.id)?;
+            let folder = |launch| self.log_dir(key, launch).file_name().map(|name| name.to_string_lossy().into_owned());
+            let live = open.iter().filter_map(folder).collect();
+            let limits = dozen_logs::Limits { max_bytes: LOG_BYTES, max_age: LOG_AGE, live };
+            if let Some(log) = self.platform_log(key) {
+                let trimmed = self.logs.enforce(&key.app, &key.stage, &limits, &log);
+                trimmed.map_err(|error| ControlError::Logs(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// At the start: deletes uploads, builds and instance folders that nothing open owns.
+    pub(crate) fn sweep(&self) -> Result<(), ControlError> {
+        let open: BTreeSet<String> = self.store.open_deploy_ids()?.iter().map(ToString::to_string).collect();
+        for folder in ["incoming", "builds"] {
+            for name in names_in(&self.home.root().join(folder)) {
+                if !open.contains(&name) {
+                    let path = self.home.root().join(folder).join(&name);
+                    let _ = std::fs::remove_file(&path);
+                    let _ = remove_tree(&path);
+                }
+            }
+        }
+        let stages: BTreeSet<String> = self.store.stages()?.iter().map(|row| row.key.id.to_string()).collect();
+        for name in names_in(&self.home.root().join("services")) {
+            if !stages.contains(&name) {
+                let _ = remove_tree(&self.home.root().join("services").join(name));
+            }
+        }
+        for id in self.supervisor.list()? {
+            let known = self.store.launch(id.as_str())?.is_some_and(|row| row.state != LaunchState::Ended);
+            if !known {
+                let _ = self.supervisor.kill(&id);
+                let _ = self.supervisor.remove(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names_in(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+impl Control {
+    /// Ends every process of every app; what each stage wants stays as it is, so the next server
+    /// starts them again.
+    pub(crate) fn stop_all(&self) -> Result<(), ControlError> {
+        self.end();
+        let mut ends = Vec::new();
+        for stage in self.store.stages()? {
+            for launch in self.store.open_launches(stage.key.id)? {
+                ends.push((self.settings_of(&stage.key, &launch).grace(), launch));
+            }
+        }
+        std::thread::scope(|scope| {
+            for (grace, launch) in &ends {
+                scope.spawn(move || {
+                    if let Err(error) = self.end_launch(launch, Some(*grace)) {
+                        tracing::error!(instance = %launch.name, "could not stop an instance: {error}");
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The step `build`: the tree becomes an image, or the image of an earlier release is taken again.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use dozen_build::{
+    BuildInput, build as build_image, events::BuildEvents, network_settings::is_network_setting, runner::WalledRunner,
+    runtime::RuntimeSearch, step::BuildUser,
+};
+
+use super::Change;
+use crate::{
+    api::wire::Progress,
+    control::{Control, build_error},
+    engine::assemble,
+    error::ControlError,
+    home::make,
+    progress::ProgressLog,
+    release_config::stage_vars,
+    store::DeployKind,
+};
+
+/// Builds, or names the image that the change keeps.
+pub(super) fn build(change: &mut Change) -> Result<(), ControlError> {
+    if change.deploy.image.is_some() {
+        return Ok(());
+    }
+    let image = match change.deploy.kind {
+        DeployKind::Deploy => build_tree(change)?,
+        _ => assemble::base_release(change)?.image,
+    };
+    change.control.store.set_deploy_image(change.deploy.id, &image)
+}
+
+fn build_tree(change: &Change) -> Result<dozen_model::digest::Digest, ControlError> {
+    let control = &change.control;
+    let folder = control.home.build(change.deploy.id);
+    let steps = folder.join("steps");
+    make(&steps, 0o700)?;
+    let secrets = stage_vars(&control.key, change.key(), &control.store.config(change.key().id)?)?;
+    let long = secrets.into_values().map(|value| value.bytes).filter(|bytes| bytes.len() >= 8);
+    let input = BuildInput {
+        app: change.key().app.clone(),
+        tree: folder.join("tree"),
+        store: &control.layers,
+        search: search(control),
+        network_env: network_env(control),
+        secret_files: std::collections::BTreeMap::new(),
+        build_user: build_user(control, change.deploy.id),
+        secrets: long.collect(),
+        cancel: Arc::clone(&change.work.cancel),
+    };
+    let runner = WalledRunner { binary: control.options.binary.clone(), folder: steps };
+    let mut events = Heard { progress: &change.work.progress };
+    let built = build_image(input, &runner, &mut events).map_err(build_error)?;
+    for note in &built.notes {
+        change.work.progress.line(note.clone());
+    }
+    for warning in &built.warnings {
+        change.work.progress.warn(warning.clone());
+    }
+    Ok(built.digest)
+}
+
+fn search(control: &Control) -> RuntimeSearch {
+    let options = &control.options;
+    let path = options.path.to_string_lossy();
+    let mut search = RuntimeSearch::usual(&path, options.user_home.as_deref(), control.home.root());
+    let known: Vec<PathBuf> = search.pyenv_roots.clone();
+    search.pyenv_roots.extend(options.pyenv_root.clone().filter(|root| !known.contains(root)));
+    search
+}
+
+fn network_env(control: &Control) -> std::collections::BTreeMap<String, String> {
+    let text = |(name, value): (&std::ffi::OsString, &std::ffi::OsString)| {
+        Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+    };
+    control.options.build_env.iter().filter_map(text).filter(|(name, _)| is_network_setting(name)).collect()
+}
+
+/// As root every build runs as a user of its own.
+fn build_user(control: &Control, deploy: i64) -> Option<BuildUser> {
+    const FIRST_BUILD: u32 = 300_000;
+    let uid = FIRST_BUILD + u32::try_from(deploy % 100_000).unwrap_or(0);
+    control.as_root().then_some(BuildUser { uid, gid: uid })
+}
+
+/// Hands a build's events to whoever follows the change.
+struct Heard<'a> {
+    progress: &'a ProgressLog,
+}
+
+impl BuildEvents for Heard<'_> {
+    fn step_started(&mut self, step: &str) {
+        self.progress.send(Progress::Step { step: step.to_owned(), title: title_of(step).to_owned() });
+    }
+
+    fn line(&mut self, _step: &str, line: &str) {
+        self.progress.line(line);
+    }
+
+    fn step_ended(&mut self, step: &str, decision: &str, took: Duration) {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.progress.send(Progress::Done { step: step.to_owned(), result: decision.to_owned(), took_ms });
+    }
+}
+
+/// A build's step for people.
+fn title_of(step: &str) -> &str {
+    match step {
+        "plan" => "Looking at the source",
+        "source" => "Storing the source",
+        "runtime" => "Preparing the runtime",
+        "dependencies" => "Installing dependencies",
+        "project" => "Installing the project",
+        "assets" => "Making assets",
+        "libraries" => "Checking shared libraries",
+        "image" => "Writing the image",
+        other => other,
+    }
+}

@@ -1,0 +1,174 @@
+//! The release engine: from a queued change to a release that serves, step by step.
+//!
+//! ```text
+//! source -> build -> assemble -> release-phase -> start -> route        then, behind it: drain
+//! ```
+//!
+//! Each step is recorded before and after its work, so a server that is killed anywhere goes on
+//! at the next start: steps that are done are skipped, the one that was under way runs again (the
+//! release phase instead is adopted, or failed when its result is not known: it never runs
+//! twice). A step that refuses makes the steps before it undone, last first; what served before
+//! serves on. After `route` has committed there is no way back, only forward: the route table
+//! follows from the store.
+//!
+//! One change at a time for a stage: its worker ([`crate::worker`]) calls [`drive`].
+//!
+//! Start reading at [`STEPS`].
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    api::wire::{ErrorBody, Outcome, Progress},
+    barrier,
+    control::{Control, Work},
+    error::ControlError,
+    progress,
+    store::{DeployRow, DeployState, StageKey, StageRow},
+};
+
+mod assemble;
+mod build;
+mod phase;
+mod route;
+mod source;
+mod start;
+
+pub(crate) use assemble::ChangeRequest;
+
+/// One step of the engine.
+#[derive(Debug)]
+pub struct Step {
+    /// Its stable name, in the store, in events and at barriers.
+    pub name: &'static str,
+    run: fn(&mut Change) -> Result<(), ControlError>,
+    undo: Undo,
+}
+
+/// What a failure further on does to a step that is done.
+#[derive(Debug)]
+enum Undo {
+    /// This takes back what it did.
+    By(fn(&Change) -> Result<(), ControlError>),
+    /// Nothing can or need be taken back, and why.
+    Not(#[expect(dead_code, reason = "the reason stands in the list for its reader")] &'static str),
+}
+
+/// The steps, in order.
+pub const STEPS: [Step; 6] = [
+    Step { name: "source", run: source::unpack_tree, undo: Undo::By(source::remove) },
+    Step { name: "build", run: build::build, undo: Undo::Not("layers are shared; unused ones are pruned later") },
+    Step { name: "assemble", run: assemble::assemble, undo: Undo::By(assemble::fail_release) },
+    Step { name: "release-phase", run: phase::run, undo: Undo::By(phase::let_requests_through) },
+    Step { name: "start", run: start::start, undo: Undo::By(start::stop_started) },
+    Step { name: "route", run: route::route, undo: Undo::Not("the new release serves") },
+];
+
+/// A change under way: what each step works with. All of it comes from the store, so a step can
+/// run in another process than the one before it.
+pub(crate) struct Change {
+    pub(crate) control: Arc<Control>,
+    pub(crate) stage: StageRow,
+    pub(crate) deploy: DeployRow,
+    pub(crate) work: Work,
+}
+
+impl Change {
+    fn key(&self) -> &StageKey {
+        &self.stage.key
+    }
+
+    /// Reads the rows again: the step before may have written them.
+    fn refresh(&mut self) -> Result<(), ControlError> {
+        if let Some(row) = self.control.store.deploy(self.deploy.id)? {
+            self.deploy = row;
+        }
+        if let Some(row) = self.control.store.stage_by_id(self.stage.key.id)? {
+            self.stage = row;
+        }
+        Ok(())
+    }
+
+    fn barrier(&self, name: &str) {
+        barrier::reach(self.control.options.barriers.as_deref(), name);
+    }
+
+    /// Whether its user asked for its end. From the release phase on it is too late.
+    fn is_cancelled(&self) -> bool {
+        self.work.cancel.load(Ordering::SeqCst)
+    }
+}
+
+/// Steps up to this one can be cancelled.
+pub(crate) fn can_cancel(step: Option<&str>) -> bool {
+    !matches!(step, Some("release-phase" | "start" | "route"))
+}
+
+/// Brings a change to its end. Returns only when it is ended and recorded, or the server ends.
+pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) -> Result<(), ControlError> {
+    let work = control.work(deploy.id, deploy.number, &stage.key);
+    control.store.begin_deploy(deploy.id)?;
+    let mut change = Change { control: Arc::clone(control), stage, deploy, work };
+    let result = change.run_steps();
+    if control.is_ending() && result.is_err() {
+        // Not the change's fault: the next server goes on with it.
+        return Ok(());
+    }
+    change.refresh()?;
+    let ended = match &result {
+        Ok(()) => change.succeed(),
+        Err(error) => change.fail(error),
+    };
+    let _ = source::remove(&change);
+    control.work_ended(change.deploy.id);
+    ended
+}
+
+impl Change {
+    fn run_steps(&mut self) -> Result<(), ControlError> {
+        for step in &STEPS {
+            self.refresh()?;
+            // Instances may have died since `start` was recorded, and a table may not have arrived.
+            let done = self.control.store.step(self.deploy.id, step.name)? == Some(true);
+            if done && step.name != "start" && step.name != "route" {
+                continue;
+            }
+            if self.is_cancelled() && can_cancel(Some(step.name)) {
+                return Err(ControlError::Cancelled);
+            }
+            self.control.store.begin_step(self.deploy.id, step.name)?;
+            self.barrier(&format!("{}.begun", step.name));
+            (step.run)(self)?;
+            self.barrier(&format!("{}.done", step.name));
+            self.control.store.end_step(self.deploy.id, step.name)?;
+        }
+        Ok(())
+    }
+
+    fn succeed(&self) -> Result<(), ControlError> {
+        self.control.store.end_deploy(self.deploy.id, DeployState::Succeeded, None)?;
+        let urls = self.control.urls(self.key());
+        let release = self.deploy.release;
+        self.work.progress.send(Progress::Finished { outcome: Outcome::Succeeded, release, urls, error: None });
+        Ok(())
+    }
+
+    /// Takes back what the steps did, last first, then records the failure.
+    fn fail(&self, error: &ControlError) -> Result<(), ControlError> {
+        for step in STEPS.iter().rev() {
+            let begun = self.control.store.step(self.deploy.id, step.name)?.is_some();
+            if let (true, Undo::By(undo)) = (begun, &step.undo)
+                && let Err(problem) = undo(self)
+            {
+                tracing::error!(step = step.name, "could not undo a step: {problem}");
+            }
+        }
+        let cancelled = matches!(error, ControlError::Cancelled);
+        let state = if cancelled { DeployState::Cancelled } else { DeployState::Failed };
+        let body: ErrorBody = error.body();
+        self.control.store.end_deploy(self.deploy.id, state, Some(&body))?;
+        let what = format!("{} {} failed: {}", self.deploy.kind.as_str(), self.deploy.number, body.message);
+        self.control.say(self.key(), "release", &what);
+        self.work.progress.send(progress::failed(error));
+        Ok(())
+    }
+}

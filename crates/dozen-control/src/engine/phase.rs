@@ -1,0 +1,148 @@
+//! The release phase: one run of the app's `release` process before its new instances start.
+//!
+//! A migration must run once, in the new image, with the new config, and never beside a second
+//! one. The launch's row is the lock: it is written before the process starts, and a change has
+//! at most one.
+//!
+//! ```text
+//! no row                       --write row, start--> wait
+//! row, no instance folder      nothing ever started: start --> wait
+//! row, process or its end seen --adopt--> wait, or take the result
+//! row, a folder without either  failed: what it did is not known, and it is not run again
+//! ```
+//!
+//! It outlives the server that began it. It does not undo a migration: a failed phase leaves the
+//! database as the migration left it. While a service with a single writer is bound, the router
+//! holds requests that may write from here to the route swap.
+
+use std::time::{Duration, Instant};
+
+use dozen_model::{
+    names::{InstanceName, ProcessType},
+    route_table::Hold,
+};
+use dozen_run::{Adoption, ExitReason};
+
+use super::Change;
+use crate::{
+    error::ControlError,
+    launcher::{Loaded, NewLaunch, launch_id},
+    store::{DeployKind, LaunchRow, LaunchState, Purpose},
+};
+
+/// Runs the phase, or says why there is none.
+pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
+    let Some(number) = change.deploy.release else { return Err(ControlError::NoProcesses) };
+    let loaded = change.control.load(change.key(), number)?;
+    if loaded.image.release_command.is_none() {
+        if loaded.image.django && loaded.image.has_migrations && change.deploy.kind == DeployKind::Deploy {
+            change.work.progress.hint(
+                "migrations are not run: add `release: python manage.py migrate --noinput` to the Procfile",
+            );
+        }
+        return Ok(());
+    }
+    let asked = change.request()?.run_release_phase || loaded.manifest.release.on_rollback;
+    if change.deploy.kind == DeployKind::Rollback && !asked {
+        change.work.progress.line("the release phase is not run on a rollback (`--release-phase` runs it)");
+        return Ok(());
+    }
+    let announced = change.work.progress.step("release-phase", "Running the release phase");
+    hold_writes(change, &loaded)?;
+    let began = Instant::now();
+    let launch = launched(change, &loaded)?;
+    let reason = match launch.state {
+        LaunchState::Ended => launch.outcome.clone().unwrap_or_default(),
+        _ => finish(change, &launch, &loaded, began)?.to_string(),
+    };
+    let tail = change.control.log_tail(change.key(), &launch, &loaded.config.secrets());
+    for line in &tail {
+        change.work.progress.line(line.clone());
+    }
+    if reason != ExitReason::Exited(0).to_string() {
+        return Err(ControlError::PhaseFailed { reason, log_tail: tail });
+    }
+    announced.done(loaded.image.release_command.clone().unwrap_or_default());
+    Ok(())
+}
+
+/// The phase's launch, started at most once whatever was killed in between.
+fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError> {
+    let control = &change.control;
+    let stage = change.key();
+    let launch = match control.store.phase_launch(change.deploy.id)? {
+        Some(launch) => launch,
+        None => {
+            let name = InstanceName { process: ProcessType::release(), number: 1 };
+            let new = NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::default() };
+            control.record_launch(stage, loaded.row.number, Purpose::ReleasePhase, name, &new)?
+        }
+    };
+    change.barrier("release-phase.recorded");
+    if launch.state == LaunchState::Ended {
+        return Ok(launch);
+    }
+    let folder = control.supervisor.folder(&launch_id(&launch));
+    if !folder.exists() {
+        control.start_launch(stage, &launch, loaded, &NewLaunch::default())?;
+        change.barrier("release-phase.started");
+        return Ok(launch);
+    }
+    match control.adopt_launch(stage, &launch)? {
+        Adoption::Running(_) => Ok(launch),
+        Adoption::Exited(reason) => {
+            control.clear_launch(&launch, &reason.to_string())?;
+            Ok(LaunchRow { state: LaunchState::Ended, outcome: Some(reason.to_string()), ..launch })
+        }
+        Adoption::Gone => {
+            let log_tail = control.log_tail(stage, &launch, &loaded.config.secrets());
+            let _ = std::fs::remove_dir_all(folder);
+            control.store.end_launch(&launch.id, "not known")?;
+            Err(ControlError::PhaseUnknown { log_tail })
+        }
+    }
+}
+
+/// Waits for the end of a running phase, within its limit.
+fn finish(change: &Change, launch: &LaunchRow, loaded: &Loaded, began: Instant) -> Result<ExitReason, ControlError> {
+    let control = &change.control;
+    let limit = loaded.manifest.release.timeout();
+    let id = launch_id(launch);
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        // A dead shim is replaced by whoever watches events; the wait must not outlive the server.
+        if let Some(reason) = control.supervisor.wait_exit(&id, left.min(Duration::from_millis(500))) {
+            control.clear_launch(launch, &reason.to_string())?;
+            return Ok(reason);
+        }
+        if left.is_zero() {
+            control.end_launch(launch, None)?;
+            let log_tail = control.log_tail(change.key(), launch, &loaded.config.secrets());
+            return Err(ControlError::PhaseTimeout { limit, log_tail });
+        }
+        if control.is_ending() {
+            return Err(ControlError::Cancelled);
+        }
+    }
+}
+
+/// Old code over a new schema answers 500 to every write, so writes wait where that may happen.
+fn hold_writes(change: &Change, loaded: &Loaded) -> Result<(), ControlError> {
+    let control = &change.control;
+    let asked = loaded.manifest.release.hold_unsafe;
+    let holds = asked.unwrap_or_else(|| control.has_single_writer(&loaded.config.bound));
+    if holds && change.stage.current.is_some() {
+        control.set_hold(change.key().id, Hold::Unsafe);
+        control.publish()?;
+    }
+    Ok(())
+}
+
+/// The undo: requests go on to what serves.
+pub(super) fn let_requests_through(change: &Change) -> Result<(), ControlError> {
+    if change.control.hold_of(change.key().id) != Hold::None {
+        change.control.set_hold(change.key().id, Hold::None);
+        change.control.publish()?;
+    }
+    Ok(())
+}

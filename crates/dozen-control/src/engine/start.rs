@@ -1,0 +1,91 @@
+//! The step `start`: the new release's instances, each waited for until it is ready.
+
+use dozen_model::{
+    names::{InstanceName, ProcessType},
+    release::ReleaseNumber,
+};
+use dozen_run::Adoption;
+
+use super::Change;
+use crate::{
+    error::ControlError,
+    launcher::{Loaded, NewLaunch},
+    store::{DeployKind, LaunchRow, LaunchState, Purpose},
+};
+
+/// Starts what is wanted; instances that an earlier attempt started and that live are kept.
+pub(super) fn start(change: &mut Change) -> Result<(), ControlError> {
+    let Some(number) = change.deploy.release else { return Err(ControlError::NoProcesses) };
+    if change.stage.current == Some(number) {
+        return Ok(());
+    }
+    let loaded = change.control.load(change.key(), number)?;
+    let wanted = wanted(change, &loaded);
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+    let announced = change.work.progress.step("start", format!("Starting {}", names.join(", ")));
+    let mut started = Vec::new();
+    for name in wanted {
+        started.push(found_or_started(change, &loaded, name)?);
+    }
+    let mut answers = Vec::new();
+    for launch in &started {
+        let answer =
+            change.control.wait_until_ready(change.key(), launch, &loaded, &change.work.progress)?;
+        answers.push(format!("{} {answer}", launch.name));
+    }
+    announced.done(answers.join(", "));
+    Ok(())
+}
+
+/// Names of the instances to run. A stopped stage stays stopped unless a new tree comes.
+fn wanted(change: &Change, loaded: &Loaded) -> Vec<InstanceName> {
+    if change.stage.stopped && change.deploy.kind != DeployKind::Deploy {
+        return Vec::new();
+    }
+    let count = |process: &ProcessType| change.control.wanted(&change.stage, &loaded.image, process);
+    let of_type = |process: &ProcessType| {
+        let process = process.clone();
+        (1..=count(&process)).map(move |number| InstanceName { process: process.clone(), number })
+    };
+    loaded.image.processes.keys().flat_map(of_type).collect()
+}
+
+fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Result<LaunchRow, ControlError> {
+    let control = &change.control;
+    let stage = change.key();
+    if let Some(launch) = left(change, loaded.row.number)?.into_iter().find(|launch| launch.name == name) {
+        if let Adoption::Running(_) = control.adopt_launch(stage, &launch)? {
+            return Ok(launch);
+        }
+        control.clear_launch(&launch, "gone")?;
+    }
+    let new = NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::default() };
+    let launch = control.record_launch(stage, loaded.row.number, Purpose::Service, name, &new)?;
+    control.start_launch(stage, &launch, loaded, &new)?;
+    Ok(launch)
+}
+
+/// What this change has started and not put into service.
+fn left(change: &Change, release: ReleaseNumber) -> Result<Vec<LaunchRow>, ControlError> {
+    let mut launches = change.control.store.open_launches(change.key().id)?;
+    launches.retain(|launch| {
+        launch.purpose == Purpose::Service && launch.release == release && launch.state == LaunchState::Starting
+    });
+    Ok(launches)
+}
+
+/// The undo: what was started and serves nobody is stopped.
+pub(super) fn stop_started(change: &Change) -> Result<(), ControlError> {
+    let Some(number) = change.deploy.release else { return Ok(()) };
+    if change.stage.current == Some(number) {
+        return Ok(());
+    }
+    for launch in left(change, number)? {
+        let grace = change.control.settings_of(change.key(), &launch).grace();
+        change.control.end_launch(&launch, Some(grace))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! From a launch row to a running process, and back to nothing.
+//!
+//! The row is written first, the process started after, so whatever may be alive is known. The
+//! spec is made anew from the store whenever a shim needs one: the release, its image and its
+//! sealed config are all that it depends on.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use dozen_model::{
+    image::Image,
+    manifest::{AppManifest, ProcessSettings},
+    names::{ConfigVar, InstanceName, ProcessType},
+    release::ReleaseNumber,
+};
+use dozen_run::{Adoption, LaunchCommand, LaunchId, LaunchPlan, Probe, ProbeAnswer, RunError, wait_alive, wait_ready};
+use dozen_sandbox::spec::{Attach, LaunchSpec, Limits, Restart};
+
+use crate::{
+    control::Control,
+    error::ControlError,
+    progress::ProgressLog,
+    release_config::ReleaseConfig,
+    seal::random_text,
+    store::{LaunchRow, LaunchState, Purpose, ReleaseRow, StageKey, StageRow},
+};
+
+const ID_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// What a launch is started for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewLaunch {
+    /// The deploy it belongs to.
+    pub(crate) deploy: Option<i64>,
+    /// Words of a one-off process, as JSON.
+    pub(crate) command: Option<String>,
+    /// Who started a one-off process.
+    pub(crate) who: Option<String>,
+    /// For a one-off process that somebody is attached to.
+    pub(crate) attach: Option<Attach>,
+    /// `TERM` of that terminal.
+    pub(crate) term: Option<String>,
+}
+
+/// A release with all that its processes need.
+pub(crate) struct Loaded {
+    pub(crate) row: ReleaseRow,
+    pub(crate) image: Image,
+    pub(crate) manifest: AppManifest,
+    pub(crate) config: ReleaseConfig,
+}
+
+impl Control {
+    /// Reads a release, its image and its config.
+    pub(crate) fn load(&self, stage: &StageKey, number: ReleaseNumber) -> Result<Loaded, ControlError> {
+        let row = self.store.release(stage.id, number)?.ok_or_else(|| ControlError::NoSuchRelease {
+            app: stage.app.clone(),
+            number,
+            last: None,
+        })?;
+        let image = self.image_of(&row)?;
+        let config = ReleaseConfig::unseal(&self.key, &stage.owner(&number.to_string()), &row.sealed)?;
+        let manifest = image.manifest.for_stage(&stage.stage);
+        Ok(Loaded { row, image, manifest, config })
+    }
+
+    /// How many instances of a type a stage wants: as scaled, else as the app declares, else one
+    /// `web` and none of the others.
+    pub(crate) fn wanted(&self, stage: &StageRow, image: &Image, process: &ProcessType) -> u32 {
+        let declared = image.manifest.for_stage(&stage.key.stage).formation();
+        match stage.formation.0.get(process) {
+            Some(count) => *count,
+            None => declared.of(process),
+        }
+    }
+
+    /// Writes the row of a process that is about to start.
+    pub(crate) fn record_launch(
+        &self,
+        stage: &StageKey,
+        release: ReleaseNumber,
+        purpose: Purpose,
+        name: InstanceName,
+        new: &NewLaunch,
+    ) -> Result<LaunchRow, ControlError> {
+        let web = purpose == Purpose::Service && name.process.is_web();
+        let row = LaunchRow {
+            id: random_text(10, ID_LETTERS),
+            stage: stage.id,
+            purpose,
+            name,
+            release,
+            deploy: new.deploy,
+            port: if web { Some(self.ports.reserve()?) } else { None },
+            state: LaunchState::Starting,
+            command: new.command.clone(),
+            who: new.who.clone(),
+            outcome: None,
+            created_at: 0,
+        };
+        self.store.add_launch(&row)?;
+        Ok(row)
+    }
+
+    /// Starts a recorded process.
+    pub(crate) fn start_launch(
+        &self,
+        stage: &StageKey,
+        launch: &LaunchRow,
+        loaded: &Loaded,
+        new: &NewLaunch,
+    ) -> Result<(), ControlError> {
+        let spec = self.spec(stage, launch, loaded, new)?;
+        self.supervisor.start(&launch_id(launch), &spec)?;
+        Ok(())
+    }
+
+    /// Takes over a process that an earlier control, or a dead shim, left.
+    pub(crate) fn adopt_launch(&self, stage: &StageKey, launch: &LaunchRow) -> Result<Adoption, ControlError> {
+        if let Some(port) = launch.port {
+            self.ports.hold(port);
+        }
+        let again = || -> Result<LaunchSpec, RunError> {
+            let refused = |error: ControlError| RunError::BadCommand {
+                process: launch.name.to_string(),
+                reason: error.to_string(),
+            };
+            let loaded = self.load(stage, launch.release).map_err(refused)?;
+            self.spec(stage, launch, &loaded, &NewLaunch::default()).map_err(refused)
+        };
+        Ok(self.supervisor.adopt(&launch_id(launch), again)?)
+    }
+
+    fn spec(
+        &self,
+        stage: &StageKey,
+        launch: &LaunchRow,
+        loaded: &Loaded,
+        new: &NewLaunch,
+    ) -> Result<LaunchSpec, ControlError> {
+        let words: Vec<String> =
+            launch.command.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let command = match launch.purpose {
+            Purpose::OneOff => LaunchCommand::of_words(&words),
+            Purpose::ReleasePhase => LaunchCommand::Line(loaded.image.release_command.as_deref().unwrap_or("true")),
+            Purpose::Service => LaunchCommand::Line(line_of(&loaded.image, &launch.name.process)?),
+        };
+        let config: BTreeMap<ConfigVar, Vec<u8>> =
+            loaded.config.vars.iter().map(|(name, value)| (name.clone(), value.bytes.clone())).collect();
+        let mounts = self.service_mounts(stage, &loaded.config)?;
+        let settings = loaded.manifest.settings_of(&launch.name.process);
+        let plan = LaunchPlan {
+            app: &stage.app,
+            stage: &stage.stage,
+            release: launch.release,
+            commit: loaded.row.commit.as_deref(),
+            instance: &launch.name,
+            command,
+            image: &loaded.image,
+            layer_path: &|digest| self.layers.path(digest),
+            config: &config,
+            service_mounts: &mounts,
+            user: self.user_of(stage.id),
+            port: launch.port,
+            settings: &settings,
+            limits: Limits::default(),
+            tmp: loaded.manifest.limits.tmp(),
+            restart: if launch.purpose == Purpose::Service { Restart::Always } else { Restart::Never },
+            attach: new.attach,
+            log_dir: &self.log_dir(stage, launch),
+        };
+        let mut spec = plan.spec()?;
+        if let Some(term) = &new.term {
+            spec.command.env.push((b"TERM".to_vec().into(), term.clone().into_bytes().into()));
+        }
+        Ok(spec)
+    }
+
+    /// The folder of an instance's log segments.
+    pub(crate) fn log_dir(&self, stage: &StageKey, launch: &LaunchRow) -> PathBuf {
+        let process = if launch.purpose == Purpose::ReleasePhase { "release".into() } else { launch.name.to_string() };
+        self.home.logs(&stage.app, &stage.stage).join(format!("{process}~{}", launch.id))
+    }
+
+    /// Waits until an instance is ready; each kind of answer goes to the log once.
+    pub(crate) fn wait_until_ready(
+        &self,
+        stage: &StageKey,
+        launch: &LaunchRow,
+        loaded: &Loaded,
+        progress: &ProgressLog,
+    ) -> Result<String, ControlError> {
+        let id = launch_id(launch);
+        let ready = match launch.port {
+            None => wait_alive(&id, &self.supervisor, dozen_run::ready::ALIVE_AFTER),
+            Some(port) => {
+                let probe = Probe {
+                    address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                    health_path: loaded.manifest.health.path.clone(),
+                    host: self.probe_host(stage),
+                    proto: "http".into(),
+                    timeout: loaded.manifest.health.timeout(),
+                };
+                let mut last = None;
+                let mut heard = |answer: ProbeAnswer| {
+                    let text = answer.to_string();
+                    if last.as_ref() != Some(&text) {
+                        progress.line(format!("{}: {text}", launch.name));
+                        last = Some(text);
+                    }
+                };
+                wait_ready(&probe, &id, &self.supervisor, &mut heard)
+            }
+        };
+        match ready {
+            Ok(ready) => Ok(ready.answer.to_string()),
+            Err(error) => {
+                use dozen_model::hint::Hint;
+                Err(ControlError::NotReady {
+                    message: format!("{} did not get ready: {error}", launch.name),
+                    hint: error.hint(),
+                    log_tail: self.log_tail(stage, launch, &loaded.config.secrets()),
+                })
+            }
+        }
+    }
+
+    /// The last lines that a process printed, redacted.
+    pub(crate) fn log_tail(&self, stage: &StageKey, launch: &LaunchRow, secrets: &[Vec<u8>]) -> Vec<String> {
+        // What the process wrote last may still be in the pipe; its shim reads it within milliseconds.
+        std::thread::sleep(Duration::from_millis(20));
+        let stream = self.log_dir(stage, launch);
+        let Some(name) = stream.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Vec::new() };
+        let mut query = dozen_logs::LogQuery::new(stage.app.clone(), stage.stage.clone());
+        query.lines = Some(200);
+        let lines = self.logs.read(&query).map(|page| page.lines).unwrap_or_default();
+        let of_it = lines.iter().filter(|line| line.stream.to_string().contains(&name));
+        let mut tail: Vec<String> = of_it
+            .map(|line| String::from_utf8_lossy(&dozen_build::redaction::redact(&line.text, secrets)).into_owned())
+            .collect();
+        tail.split_off(tail.len().saturating_sub(20))
+    }
+
+    /// Ends a process for good and removes what is left of it.
+    pub(crate) fn end_launch(&self, launch: &LaunchRow, grace: Option<Duration>) -> Result<(), ControlError> {
+        let id = launch_id(launch);
+        let outcome = match self.supervisor.stop(&id, grace) {
+            Ok(reason) => reason.to_string(),
+            Err(RunError::NoSuchLaunch { .. }) => "gone".to_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        self.clear_launch(launch, &outcome)
+    }
+
+    /// Records the end of a process that is gone and removes its folder.
+    pub(crate) fn clear_launch(&self, launch: &LaunchRow, outcome: &str) -> Result<(), ControlError> {
+        self.supervisor.remove(&launch_id(launch))?;
+        self.store.end_launch(&launch.id, outcome)?;
+        if let Some(port) = launch.port {
+            self.ports.release(port);
+        }
+        Ok(())
+    }
+
+    /// The grace period of a process type in a release.
+    pub(crate) fn settings_of(&self, stage: &StageKey, launch: &LaunchRow) -> ProcessSettings {
+        let image = self.store.release(stage.id, launch.release).ok().flatten().and_then(|row| self.image_of(&row).ok());
+        image.map(|image| image.manifest.for_stage(&stage.stage).settings_of(&launch.name.process)).unwrap_or_default()
+    }
+}
+
+/// The supervisor's name of a launch.
+pub(crate) fn launch_id(launch: &LaunchRow) -> LaunchId {
+    launch.id.parse().expect("ids are made of ID_LETTERS")
+}
+
+fn line_of<'a>(image: &'a Image, process: &ProcessType) -> Result<&'a str, ControlError> {
+    image.processes.get(process).map(String::as_str).ok_or_else(|| ControlError::NoSuchProcess {
+        process: process.to_string(),
+        known: image.processes.keys().map(ToString::to_string).collect(),
+        nearest: None,
+    })
+}

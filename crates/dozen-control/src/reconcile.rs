@@ -1,0 +1,176 @@
+//! Reconciling: what runs becomes what the store wants.
+//!
+//! The wanted set follows from a stage's current release, its formation and whether `down`
+//! stopped it. Scaling, restarting, recovering after a kill or a reboot are all this: change the
+//! wish, persist it, reconcile. Missing instances are started and put into rotation when they
+//! are ready, surplus ones leave the rotation first and drain.
+
+use std::sync::Arc;
+
+use dozen_model::names::InstanceName;
+use dozen_run::Adoption;
+
+use crate::{
+    control::Control,
+    error::ControlError,
+    launcher::{Loaded, NewLaunch, launch_id},
+    progress::ProgressLog,
+    store::{LaunchRow, LaunchState, Purpose, StageKey, StageRow},
+};
+
+impl Control {
+    /// Makes what runs what is wanted.
+    pub(crate) fn reconcile(self: &Arc<Self>, stage: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
+        let loaded = match stage.current {
+            Some(number) => Some(self.load(&stage.key, number)?),
+            None => None,
+        };
+        let wanted = loaded.as_ref().map(|loaded| self.wanted_names(stage, loaded)).unwrap_or_default();
+        let (kept, surplus) = self.sort_launches(stage, &wanted)?;
+        for launch in &surplus {
+            self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
+        }
+        if !surplus.is_empty() {
+            self.publish()?;
+            self.drain_all(&stage.key)?;
+            let names: Vec<String> = surplus.iter().map(|launch| launch.name.to_string()).collect();
+            progress.line(format!("stopping {}", names.join(", ")));
+        }
+        if let Some(loaded) = &loaded {
+            let missing = wanted.into_iter().filter(|name| kept.iter().all(|launch| launch.name != *name)).collect();
+            self.start_missing(&stage.key, loaded, missing, progress)?;
+        }
+        Ok(())
+    }
+
+    fn wanted_names(&self, stage: &StageRow, loaded: &Loaded) -> Vec<InstanceName> {
+        if stage.stopped {
+            return Vec::new();
+        }
+        let of_type = |process: &dozen_model::names::ProcessType| {
+            let process = process.clone();
+            let count = self.wanted(stage, &loaded.image, &process);
+            (1..=count).map(move |number| InstanceName { process: process.clone(), number })
+        };
+        loaded.image.processes.keys().flat_map(of_type).collect()
+    }
+
+    /// Open launches of the formation: those to keep and those to end. Of two with one name the
+    /// older one goes; what is starting belongs to whoever started it.
+    fn sort_launches(
+        &self,
+        stage: &StageRow,
+        wanted: &[InstanceName],
+    ) -> Result<(Vec<LaunchRow>, Vec<LaunchRow>), ControlError> {
+        let mut kept: Vec<LaunchRow> = Vec::new();
+        let mut surplus = Vec::new();
+        for launch in self.store.open_launches(stage.key.id)?.into_iter().rev() {
+            if launch.purpose != Purpose::Service || launch.state != LaunchState::Serving {
+                continue;
+            }
+            let twice = kept.iter().any(|one| one.name == launch.name);
+            if Some(launch.release) == stage.current && wanted.contains(&launch.name) && !twice {
+                kept.push(launch);
+            } else {
+                surplus.push(launch);
+            }
+        }
+        Ok((kept, surplus))
+    }
+
+    /// Starts instances side by side; each goes into rotation as soon as it is ready.
+    fn start_missing(
+        &self,
+        stage: &StageKey,
+        loaded: &Loaded,
+        missing: Vec<InstanceName>,
+        progress: &ProgressLog,
+    ) -> Result<(), ControlError> {
+        let mut started = Vec::new();
+        for name in missing {
+            let new = NewLaunch::default();
+            let launch = self.record_launch(stage, loaded.row.number, Purpose::Service, name, &new)?;
+            self.start_launch(stage, &launch, loaded, &new)?;
+            started.push(launch);
+        }
+        let mut failed = None;
+        for launch in &started {
+            let announced = progress.step("start", format!("Starting {}", launch.name));
+            match self.wait_until_ready(stage, launch, loaded, progress) {
+                Ok(answer) => announced.done(format!("{} {answer}", launch.name)),
+                Err(error) => failed = Some(error),
+            }
+            // Also one that is not ready goes on: it is what the store wants, its shim restarts
+            // it, and requests to it are held or go to another.
+            self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
+            self.publish()?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Replaces instances one after the other: the new one is ready before the old one leaves.
+    pub(crate) fn restart(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        chosen: &dyn Fn(&InstanceName) -> bool,
+        progress: &ProgressLog,
+    ) -> Result<(), ControlError> {
+        let number = stage.current.ok_or_else(|| ControlError::NoRelease { app: stage.key.app.clone() })?;
+        let loaded = self.load(&stage.key, number)?;
+        let (running, _) = self.sort_launches(stage, &self.wanted_names(stage, &loaded))?;
+        for old in running.iter().rev().filter(|launch| chosen(&launch.name)) {
+            let announced = progress.step("restart", format!("Restarting {}", old.name));
+            let new = NewLaunch::default();
+            let launch = self.record_launch(&stage.key, number, Purpose::Service, old.name.clone(), &new)?;
+            let ready = self
+                .start_launch(&stage.key, &launch, &loaded, &new)
+                .and_then(|()| self.wait_until_ready(&stage.key, &launch, &loaded, progress));
+            match ready {
+                Ok(answer) => {
+                    self.store.swap_launches(&launch.id, &old.id)?;
+                    self.publish()?;
+                    self.drain_all(&stage.key)?;
+                    announced.done(answer);
+                }
+                Err(error) => {
+                    self.end_launch(&launch, None)?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After a start of the server: finds every process of a stage again, or notes its end.
+    pub(crate) fn recover(self: &Arc<Self>, stage: &StageRow) -> Result<(), ControlError> {
+        let open: Vec<i64> = self.store.open_deploys(stage.key.id)?.iter().map(|deploy| deploy.id).collect();
+        for launch in self.store.open_launches(stage.key.id)? {
+            let of_open_deploy = launch.deploy.is_some_and(|id| open.contains(&id));
+            let is_step = launch.purpose == Purpose::ReleasePhase || launch.state == LaunchState::Starting;
+            if is_step && of_open_deploy {
+                if let Some(port) = launch.port {
+                    self.ports.hold(port);
+                }
+                continue;
+            }
+            let adopted = self.adopt_launch(&stage.key, &launch);
+            let ended = match &adopted {
+                Ok(Adoption::Running(_)) => None,
+                Ok(Adoption::Exited(reason)) => Some(reason.to_string()),
+                Ok(Adoption::Gone) => Some("gone".to_owned()),
+                Err(error) => {
+                    tracing::warn!(instance = %launch.name, "could not adopt an instance: {error}");
+                    Some("lost".to_owned())
+                }
+            };
+            if let Some(outcome) = ended {
+                let _ = self.supervisor.kill(&launch_id(&launch));
+                self.clear_launch(&launch, &outcome)?;
+            } else if launch.state == LaunchState::Starting && launch.purpose == Purpose::Service {
+                // Its starter is gone; whether it was ready nobody knows.
+                self.end_launch(&launch, None)?;
+            }
+        }
+        self.drain_all(&stage.key)
+    }
+}

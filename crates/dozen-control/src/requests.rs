@@ -1,0 +1,474 @@
+//! What the API asks for: checked, persisted, handed to the stage's worker.
+//!
+//! A request that is refused has changed nothing. One that was taken is in the store before its
+//! answer leaves.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use dozen_model::{
+    names::{AppName, ConfigVar, Domain, ProcessType, ServiceName, StageName},
+    release::ReleaseNumber,
+    suggestion::nearest,
+};
+
+use crate::{
+    api::wire::{
+        AttachService, Cancelled, ConfigChange, CreateService, DeploySource, Outcome, Progress, Rollback,
+    },
+    attachments::{kind_of, mount_path, url_owner},
+    control::Control,
+    engine::{ChangeRequest, can_cancel},
+    error::ControlError,
+    progress::ProgressLog,
+    release_config::{ReleaseConfig, Value, check_size, from_base64, stage_vars},
+    store::{AttachmentRow, DeployKind, DeployRow, NewDeploy, ServiceRow, StageKey, StageRow},
+    worker::Job,
+};
+
+/// More instances of one type than this are a slip of the finger.
+const MOST_INSTANCES: u32 = 200;
+
+impl Control {
+    /// A stage by its names.
+    pub fn stage(&self, app: &AppName, stage: &StageName) -> Result<StageRow, ControlError> {
+        self.store.stage(app, stage)
+    }
+
+    /// The stage that a deploy goes to, made if it may be.
+    pub fn stage_for_deploy(&self, app: &AppName, stage: &StageName, create: bool) -> Result<StageRow, ControlError> {
+        if create {
+            match self.store.create_app(app) {
+                Ok(()) | Err(ControlError::AppTaken { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            self.store.create_stage(app, stage)?;
+        }
+        match self.store.stage(app, stage) {
+            Err(ControlError::NoSuchStage { .. }) => {
+                // A stage is made by the first deploy to it; its app has to be there.
+                self.store.create_stage(app, stage)?;
+                self.store.stage(app, stage)
+            }
+            found => found,
+        }
+    }
+
+    /// Queues an uploaded tree; the file at `upload` becomes ours.
+    pub fn queue_tree(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        source: &DeploySource,
+        who: &str,
+        upload: &Path,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let name = source.commit.as_deref().map(|commit| commit.get(..7).unwrap_or(commit).to_owned());
+        let name = name.or_else(|| source.reference.clone()).unwrap_or_else(|| "archive".into());
+        let dirty = if source.dirty { " with uncommitted changes" } else { "" };
+        let request = ChangeRequest { change: format!("deploy {name}{dirty}"), ..ChangeRequest::default() };
+        File::open(upload).and_then(|file| file.sync_all()).map_err(ControlError::io("store the uploaded tree"))?;
+        let deploy = self.queue(stage, DeployKind::Deploy, source, (&request, who), |deploy| {
+            std::fs::rename(upload, self.home.incoming(deploy.id)).map_err(ControlError::io("keep the uploaded tree"))
+        })?;
+        for older in self.store.supersede(stage.key.id, deploy.id)? {
+            let _ = std::fs::remove_file(self.home.incoming(older));
+            if let Some(work) = self.running_work(older) {
+                let (outcome, release, urls) = (Outcome::Superseded, None, Vec::new());
+                work.progress.send(Progress::Finished { outcome, release, urls, error: None });
+            }
+            self.work_ended(older);
+        }
+        Ok(self.started(stage, &deploy))
+    }
+
+    /// Records a change; `keep` puts its files into their place before anyone may look for them.
+    fn queue(
+        &self,
+        stage: &StageRow,
+        kind: DeployKind,
+        source: &DeploySource,
+        (request, who): (&ChangeRequest, &str),
+        keep: impl FnOnce(&DeployRow) -> Result<(), ControlError>,
+    ) -> Result<DeployRow, ControlError> {
+        let text = serde_json::to_vec(request).expect("its keys are strings");
+        let sealed = self.key.seal(&stage.key.owner("change"), &text);
+        let new = NewDeploy { kind, source, sealed_request: Some(sealed), who };
+        self.store.queue_deploy(stage.key.id, &new, keep)
+    }
+
+    /// Wakes the worker; its progress is what the caller follows.
+    fn started(self: &Arc<Self>, stage: &StageRow, deploy: &DeployRow) -> Arc<ProgressLog> {
+        let work = self.work(deploy.id, deploy.number, &stage.key);
+        let open = self.store.open_deploys(stage.key.id).unwrap_or_default();
+        let waiting = open.first().is_some_and(|first| first.id != deploy.id);
+        work.progress.send(Progress::Queued { deploy: deploy.number, waiting });
+        self.worker(stage.key.id).send(Job::Deploys);
+        work.progress
+    }
+
+    fn queue_change(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        kind: DeployKind,
+        request: &ChangeRequest,
+        who: &str,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let deploy = self.queue(stage, kind, &DeploySource::default(), (request, who), |_| Ok(()))?;
+        Ok(self.started(stage, &deploy))
+    }
+
+    /// Asks a deploy to end.
+    pub fn cancel(&self, stage: &StageRow, number: u64) -> Result<Cancelled, ControlError> {
+        let deploy = self.deploy_row(stage, number)?;
+        let Some(work) = self.running_work(deploy.id) else {
+            return Ok(Cancelled { cancelled: false, step: deploy.step });
+        };
+        let cancelled = can_cancel(deploy.step.as_deref());
+        if cancelled {
+            work.cancel.store(true, Ordering::SeqCst);
+        }
+        Ok(Cancelled { cancelled, step: deploy.step })
+    }
+
+    /// A deploy by its number.
+    pub fn deploy_row(&self, stage: &StageRow, number: u64) -> Result<DeployRow, ControlError> {
+        self.store.deploy_by_number(stage.key.id, number)?.ok_or(ControlError::NoSuchDeploy { number })
+    }
+
+    /// Sets and removes config vars: a new release, or at once where there is none yet.
+    pub fn change_config(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        change: &ConfigChange,
+        who: &str,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let key = &stage.key;
+        let mut vars = stage_vars(&self.key, key, &self.store.config(key.id)?)?;
+        let attached = self.store.attachments(key.id)?;
+        for name in change.set.keys().chain(&change.unset) {
+            let var: ConfigVar = name.parse()?;
+            if let Some(row) = attached.iter().find(|row| row.var == var) {
+                return Err(ControlError::VarOfService { var, service: self.service_name(key, row.service)? });
+            }
+        }
+        for name in &change.unset {
+            let var: ConfigVar = name.parse()?;
+            if vars.remove(&var).is_none() {
+                let near = nearest(name, vars.keys().map(ConfigVar::as_str)).map(str::to_owned);
+                return Err(ControlError::NotSet { name: name.clone(), nearest: near });
+            }
+        }
+        for (name, value) in &change.set {
+            vars.insert(name.parse()?, Value { origin: "set".into(), bytes: from_base64(name, value)? });
+        }
+        check_size(&key.app, &vars)?;
+        if stage.current.is_none() {
+            let config = ReleaseConfig { vars, bound: Vec::new() };
+            self.store.replace_config(key.id, &config.rows(&self.key, key))?;
+            return Ok(kept_for_the_first_release());
+        }
+        let request = ChangeRequest {
+            change: described(change),
+            set: change.set.clone(),
+            unset: change.unset.clone(),
+            ..ChangeRequest::default()
+        };
+        self.queue_change(stage, DeployKind::Config, &request, who)
+    }
+
+    /// Runs an earlier release again.
+    pub fn rollback(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        rollback: &Rollback,
+        who: &str,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let app = || stage.key.app.clone();
+        let current = stage.current.ok_or_else(|| ControlError::NoRelease { app: app() })?;
+        let releases = self.store.releases(stage.key.id, 10_000)?;
+        let last = releases.first().map(|release| release.number);
+        let to = match rollback.to {
+            Some(number) => releases
+                .iter()
+                .find(|release| release.number == number)
+                .ok_or_else(|| ControlError::NoSuchRelease { app: app(), number, last })?,
+            None => releases
+                .iter()
+                .find(|release| release.number < current && release.state == crate::store::ReleaseState::Live)
+                .ok_or_else(|| ControlError::NoEarlierRelease { app: app() })?,
+        };
+        self.image_of(to).map_err(|_| {
+            ControlError::BadRequest(format!("the image of {} was pruned; deploy its commit again", to.number))
+        })?;
+        let request = ChangeRequest {
+            change: format!("rollback to {}", to.number),
+            rollback_to: Some(to.number.0),
+            run_release_phase: rollback.run_release_phase,
+            ..ChangeRequest::default()
+        };
+        self.queue_change(stage, DeployKind::Rollback, &request, who)
+    }
+
+    /// Changes the wanted counts.
+    pub fn scale(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        counts: BTreeMap<ProcessType, u32>,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        for (process, count) in &counts {
+            self.known_process(stage, process.as_str())?;
+            if *count > MOST_INSTANCES {
+                let (process, count, limit) = (process.to_string(), *count, MOST_INSTANCES);
+                return Err(ControlError::TooMany { process, count, limit });
+            }
+        }
+        Ok(self.job(stage, |progress| Job::Scale(counts, progress)))
+    }
+
+    /// Replaces instances.
+    pub fn restart_instances(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        target: Option<String>,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        if let Some(target) = &target {
+            let process = target.split('.').next().unwrap_or(target);
+            self.known_process(stage, process)?;
+            let launches = self.store.open_launches(stage.key.id)?;
+            if target.contains('.') && launches.iter().all(|launch| launch.name.to_string() != *target) {
+                return Err(ControlError::NoSuchInstance { name: target.clone() });
+            }
+        }
+        Ok(self.job(stage, |progress| Job::Restart(target, progress)))
+    }
+
+    /// Stops all of a stage, one process type, or one one-off process.
+    pub fn stop_processes(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        target: Option<String>,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let Some(target) = target else { return Ok(self.job(stage, Job::Stop)) };
+        if !target.contains('.') {
+            self.known_process(stage, &target)?;
+            return self.scale(stage, BTreeMap::from([(target.parse()?, 0)]));
+        }
+        let launches = self.store.open_launches(stage.key.id)?;
+        let launch = launches.into_iter().find(|launch| launch.name.to_string() == target);
+        let launch = launch.ok_or_else(|| ControlError::NoSuchInstance { name: target.clone() })?;
+        if launch.purpose == crate::store::Purpose::Service {
+            return Err(ControlError::OfFormation { name: launch.name });
+        }
+        let progress = Arc::new(ProgressLog::heard());
+        let (control, heard, key) = (Arc::clone(self), Arc::clone(&progress), stage.key.clone());
+        std::thread::spawn(move || {
+            let announced = heard.step("stop", format!("Stopping {}", launch.name));
+            let ended = control.end_launch(&launch, None);
+            control.say(&key, &launch.name.to_string(), &format!("{} was stopped", launch.name));
+            heard.send(match ended {
+                Ok(()) => {
+                    announced.done("stopped");
+                    finished(Vec::new())
+                }
+                Err(error) => crate::progress::failed(&error),
+            });
+        });
+        Ok(progress)
+    }
+
+    /// Starts what `down` stopped.
+    pub fn start_stage(self: &Arc<Self>, stage: &StageRow) -> Arc<ProgressLog> {
+        self.job(stage, Job::Start)
+    }
+
+    /// Destroys the app of a stage.
+    pub fn destroy_app(self: &Arc<Self>, stage: &StageRow) -> Arc<ProgressLog> {
+        if let Ok(open) = self.store.open_deploys(stage.key.id) {
+            for work in open.iter().filter_map(|deploy| self.running_work(deploy.id)) {
+                work.cancel.store(true, Ordering::SeqCst);
+            }
+        }
+        self.job(stage, Job::Destroy)
+    }
+
+    fn job(self: &Arc<Self>, stage: &StageRow, make: impl FnOnce(Arc<ProgressLog>) -> Job) -> Arc<ProgressLog> {
+        let progress = Arc::new(ProgressLog::heard());
+        self.worker(stage.key.id).send(make(Arc::clone(&progress)));
+        progress
+    }
+
+    fn known_process(&self, stage: &StageRow, process: &str) -> Result<(), ControlError> {
+        let number = stage.current.ok_or_else(|| ControlError::NoRelease { app: stage.key.app.clone() })?;
+        let image = self.load(&stage.key, number)?.image;
+        let known: Vec<String> = image.processes.keys().map(ToString::to_string).collect();
+        if known.iter().any(|name| name == process) {
+            return Ok(());
+        }
+        let near = nearest(process, known.iter().map(String::as_str)).map(str::to_owned);
+        Err(ControlError::NoSuchProcess { process: process.to_owned(), known, nearest: near })
+    }
+
+    /// Gives a domain to a stage.
+    pub fn add_domain(&self, stage: &StageRow, domain: &Domain) -> Result<(), ControlError> {
+        let base = &self.options.domain;
+        if domain.as_str() == base || domain.as_str().ends_with(&format!(".{base}")) {
+            return Err(ControlError::DomainReserved { domain: domain.clone() });
+        }
+        self.store.add_domain(stage.key.id, domain)?;
+        self.publish()
+    }
+
+    /// Takes a domain from a stage.
+    pub fn remove_domain(&self, stage: &StageRow, domain: &str) -> Result<(), ControlError> {
+        if !self.store.remove_domain(stage.key.id, domain)? {
+            return Err(ControlError::NoSuchDomain { domain: domain.chars().take(80).collect() });
+        }
+        self.publish()
+    }
+
+    /// Makes a service; it is attached apart.
+    pub fn create_service(&self, stage: &StageRow, request: &CreateService) -> Result<(), ControlError> {
+        let kind = kind_of(&request.kind)?;
+        let url = request.url.as_ref().map(|url| self.key.seal(&url_owner(&stage.key, &request.name), url.as_bytes()));
+        let path = mount_path(request.path.as_deref())?.map(|path| path.to_string());
+        let row = ServiceRow {
+            id: 0,
+            name: request.name.clone(),
+            kind: kind.as_str().to_owned(),
+            path,
+            sealed_url: url,
+            created_at: 0,
+        };
+        let plan = self.service_plan(&stage.key, &row, None)?;
+        self.store.create_service(stage.key.id, &row)?;
+        self.make_service(&stage.key, &plan)
+    }
+
+    /// Attaches a service to a config var: a new release.
+    pub fn attach_service(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        name: &ServiceName,
+        request: &AttachService,
+        who: &str,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let service = self.service_row(&stage.key, name)?;
+        let rows = self.store.attachments(stage.key.id)?;
+        let var = match &request.var {
+            Some(var) => var.clone(),
+            None => self.usual_var(&service, &rows)?,
+        };
+        if let Some(row) = rows.iter().find(|row| row.var == var) {
+            return Err(ControlError::VarAttached { var, service: self.service_name(&stage.key, row.service)? });
+        }
+        if stage.current.is_none() {
+            let mut rows = rows;
+            rows.push(AttachmentRow { var, service: service.id });
+            self.store.replace_attachments(stage.key.id, &rows)?;
+            return Ok(kept_for_the_first_release());
+        }
+        let request = ChangeRequest {
+            change: format!("attach {name} as {var}"),
+            attach: vec![(var, service.id)],
+            ..ChangeRequest::default()
+        };
+        self.queue_change(stage, DeployKind::Attach, &request, who)
+    }
+
+    /// Detaches a service: a new release. Its data stays.
+    pub fn detach_service(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        name: &ServiceName,
+        who: &str,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let service = self.service_row(&stage.key, name)?;
+        let mut rows = self.store.attachments(stage.key.id)?;
+        if rows.iter().all(|row| row.service != service.id) {
+            return Err(ControlError::NotAttached { name: name.clone() });
+        }
+        if stage.current.is_none() {
+            rows.retain(|row| row.service != service.id);
+            self.store.replace_attachments(stage.key.id, &rows)?;
+            return Ok(kept_for_the_first_release());
+        }
+        let request = ChangeRequest {
+            change: format!("detach {name}"),
+            detach: vec![service.id],
+            ..ChangeRequest::default()
+        };
+        self.queue_change(stage, DeployKind::Attach, &request, who)
+    }
+
+    fn usual_var(&self, service: &ServiceRow, taken: &[AttachmentRow]) -> Result<ConfigVar, ControlError> {
+        let mut request = dozen_services::ServiceRequest::new(service.name.clone(), kind_of(&service.kind)?);
+        request.path = mount_path(service.path.as_deref())?;
+        Ok(dozen_services::default_var(&request, |var| taken.iter().any(|row| row.var == *var)))
+    }
+
+    /// A service by its name.
+    pub(crate) fn service_row(&self, stage: &StageKey, name: &ServiceName) -> Result<ServiceRow, ControlError> {
+        let services = self.store.services(stage.id)?;
+        let near = nearest(name.as_str(), services.iter().map(|row| row.name.as_str())).map(str::to_owned);
+        let found = services.into_iter().find(|row| row.name == *name);
+        found.ok_or_else(|| ControlError::NoSuchService { name: name.to_string(), nearest: near })
+    }
+
+    fn service_name(&self, stage: &StageKey, id: i64) -> Result<ServiceName, ControlError> {
+        let services = self.store.services(stage.id)?;
+        let found = services.into_iter().find(|row| row.id == id).map(|row| row.name);
+        found.ok_or_else(|| ControlError::NoSuchService { name: id.to_string(), nearest: None })
+    }
+
+    /// The config of the current release, or what is kept for the first one; names and origins.
+    pub(crate) fn effective_config(&self, stage: &StageRow) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
+        match stage.current {
+            Some(number) => Ok(self.load(&stage.key, number)?.config.vars),
+            None => stage_vars(&self.key, &stage.key, &self.store.config(stage.key.id)?),
+        }
+    }
+
+    /// The release that a request names, or the current one.
+    pub(crate) fn release_or_current(
+        &self,
+        stage: &StageRow,
+        named: Option<ReleaseNumber>,
+    ) -> Result<ReleaseNumber, ControlError> {
+        let app = || stage.key.app.clone();
+        let current = stage.current.ok_or_else(|| ControlError::NoRelease { app: app() })?;
+        let Some(number) = named else { return Ok(current) };
+        let last = self.store.releases(stage.key.id, 1)?.first().map(|release| release.number);
+        match self.store.release(stage.key.id, number)? {
+            Some(_) => Ok(number),
+            None => Err(ControlError::NoSuchRelease { app: app(), number, last }),
+        }
+    }
+}
+
+fn described(change: &ConfigChange) -> String {
+    let mut parts = Vec::new();
+    if !change.set.is_empty() {
+        parts.push(format!("set {}", change.set.keys().cloned().collect::<Vec<_>>().join(", ")));
+    }
+    if !change.unset.is_empty() {
+        parts.push(format!("unset {}", change.unset.join(", ")));
+    }
+    parts.join("; ")
+}
+
+fn finished(urls: Vec<String>) -> Progress {
+    Progress::Finished { outcome: Outcome::Succeeded, release: None, urls, error: None }
+}
+
+/// The answer to a change of a stage that has no release: it is kept, nothing has to run.
+fn kept_for_the_first_release() -> Arc<ProgressLog> {
+    let progress = ProgressLog::heard();
+    progress.hint("kept for the first release: `dozen deploy` makes it");
+    progress.send(finished(Vec::new()));
+    Arc::new(progress)
+}
+

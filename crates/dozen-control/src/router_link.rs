@@ -1,0 +1,272 @@
+//! The router's process and the way to it.
+//!
+//! Control binds the public listeners once and keeps copies, so connections queue and are not
+//! refused while a killed router is started again. A control that was killed itself finds the
+//! router alive on its socket and takes copies back from it. A table is given under a lock, so a
+//! later one is never overtaken by an earlier one.
+
+use std::{
+    fs::File,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixListener,
+    },
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use dozen_model::route_table::RouteTable;
+use dozen_router::{DropTo, EndpointLoad, Launch, LaunchSettings, bind_listeners, client::RouterClient};
+use parking_lot::Mutex;
+
+use crate::{
+    control::ServerOptions,
+    error::ControlError,
+    home::{self, Home},
+};
+
+/// The uid of the router when the server runs as root: below those of the stages.
+const ROUTER_UID: u32 = 199_999;
+/// How long a table may take to arrive while the router is being started again.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The router as control sees it.
+#[derive(Debug)]
+pub struct RouterLink {
+    listen: Vec<SocketAddr>,
+    binary: PathBuf,
+    socket: PathBuf,
+    state: PathBuf,
+    as_root: bool,
+    launch: Mutex<Option<Launch>>,
+    client: Mutex<Option<RouterClient>>,
+    generation: Mutex<u64>,
+    port: AtomicU16,
+    pid: AtomicU32,
+}
+
+impl RouterLink {
+    pub(crate) fn new(options: &ServerOptions, home: &Home, as_root: bool) -> Self {
+        Self {
+            listen: options.listen.clone(),
+            binary: options.binary.clone(),
+            socket: home.router_socket(),
+            state: home.router(),
+            as_root,
+            launch: Mutex::default(),
+            client: Mutex::default(),
+            generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
+            port: AtomicU16::new(0),
+            pid: AtomicU32::new(0),
+        }
+    }
+
+    /// The port people use, once listeners are bound.
+    pub fn port(&self) -> Option<u16> {
+        Some(self.port.load(Ordering::Relaxed)).filter(|port| *port != 0)
+    }
+
+    /// The router's process, while it is known.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// The addresses it was told to listen on, with the port that was taken.
+    pub fn listen(&self) -> Vec<String> {
+        let port = |address: &SocketAddr| if address.port() == 0 { self.port().unwrap_or(0) } else { address.port() };
+        self.listen.iter().map(|address| SocketAddr::new(address.ip(), port(address)).to_string()).collect()
+    }
+
+    /// Finds the router that lives, or binds the listeners and starts one.
+    ///
+    /// # Errors
+    /// [`ControlError::Listen`] when an address is taken by someone else.
+    pub fn start(&self) -> Result<(), ControlError> {
+        self.prepare_folder()?;
+        if let Some(listeners) = self.adopt() {
+            self.note_port(&listeners);
+            *self.launch.lock() = Some(self.launch_with(listeners, None)?);
+            return Ok(());
+        }
+        let threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(8));
+        let mut listeners = Vec::new();
+        for address in &self.listen {
+            let bound = bind_listeners(*address, threads)
+                .map_err(|source| ControlError::Listen { address: address.to_string(), source })?;
+            listeners.extend(bound);
+        }
+        self.note_port(&listeners);
+        let launch = self.launch_with(listeners, Some(self.bind_control()?))?;
+        *self.launch.lock() = Some(launch);
+        self.spawn()
+    }
+
+    /// Asks a living router for copies of its listeners.
+    fn adopt(&self) -> Option<Vec<OwnedFd>> {
+        let mut client = RouterClient::connect(&self.socket).ok()?;
+        let status = client.status().ok()?;
+        let listeners = client.listeners().ok()?;
+        self.pid.store(status.pid, Ordering::Relaxed);
+        let mut generation = self.generation.lock();
+        *generation = (*generation).max(status.generation);
+        *self.client.lock() = Some(client);
+        Some(listeners)
+    }
+
+    fn bind_control(&self) -> Result<OwnedFd, ControlError> {
+        let _ = std::fs::remove_file(&self.socket);
+        let bound = UnixListener::bind(&self.socket).map_err(ControlError::io("bind the router's socket"))?;
+        Ok(bound.into())
+    }
+
+    fn launch_with(&self, listeners: Vec<OwnedFd>, control: Option<OwnedFd>) -> Result<Launch, ControlError> {
+        // A router that was adopted has the socket; until it dies there is nothing to start.
+        let control = match control {
+            Some(control) => control,
+            None => File::open("/dev/null").map_err(ControlError::io("open /dev/null"))?.into(),
+        };
+        let drop_to = self.as_root.then_some(DropTo { uid: ROUTER_UID, gid: ROUTER_UID });
+        let settings = LaunchSettings {
+            state_dir: self.state.clone(),
+            access_dir: self.state.join("access"),
+            drop_to,
+            limits: dozen_router::Limits::default(),
+        };
+        Ok(Launch { listeners, control, settings })
+    }
+
+    fn note_port(&self, listeners: &[OwnedFd]) {
+        let address = listeners.first().and_then(|fd| rustix::net::getsockname(fd.as_fd()).ok());
+        if let Some(Ok(address)) = address.map(SocketAddr::try_from) {
+            self.port.store(address.port(), Ordering::Relaxed);
+        }
+    }
+
+    /// The router writes its folder itself, as its own user.
+    fn prepare_folder(&self) -> Result<(), ControlError> {
+        home::make(&self.state.join("access"), 0o700)?;
+        if self.as_root {
+            for path in [self.state.clone(), self.state.join("access")] {
+                std::os::unix::fs::chown(&path, Some(ROUTER_UID), Some(ROUTER_UID))
+                    .map_err(|source| ControlError::Folder { path, source })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<(), ControlError> {
+        let launch = self.launch.lock();
+        let Some(launch) = launch.as_ref() else { return Ok(()) };
+        let mut command = Command::new(&self.binary);
+        command.arg("router").env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
+        let child = launch.spawn(&mut command).map_err(ControlError::io("start the router"))?;
+        self.pid.store(child.id(), Ordering::Relaxed);
+        // Not waited for by its parent alone: the watcher below reaps it.
+        std::thread::spawn(move || {
+            let mut child = child;
+            let _ = child.wait();
+        });
+        Ok(())
+    }
+
+    /// Starts the router again when it is gone. Called in a loop by [`crate::server`].
+    ///
+    /// True when a new one was started: then the table has to be published again.
+    pub fn revive(&self) -> Result<bool, ControlError> {
+        let alive = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())).is_some_and(is_alive);
+        if alive {
+            return Ok(false);
+        }
+        *self.client.lock() = None;
+        let control = self.bind_control()?;
+        if let Some(launch) = self.launch.lock().as_mut() {
+            launch.control = control;
+        }
+        self.spawn()?;
+        Ok(true)
+    }
+
+    /// Sleeps until the router ends, at most for `rest` times fifty: an idle server stays idle.
+    pub fn wait_for_end(&self, rest: Duration) {
+        use rustix::{
+            event::{PollFd, PollFlags, Timespec, poll},
+            process::{Pid, PidfdFlags, pidfd_open},
+        };
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let Some(Ok(handle)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+            std::thread::sleep(rest);
+            return;
+        };
+        let mut polled = [PollFd::new(&handle, PollFlags::IN)];
+        let limit = Timespec::try_from(rest * 50).ok();
+        let _ = poll(&mut polled, limit.as_ref());
+    }
+
+    /// Gives the router a table and waits until every thread routes by it.
+    pub fn publish(&self, make: impl Fn(u64) -> Result<RouteTable, ControlError>) -> Result<(), ControlError> {
+        let mut generation = self.generation.lock();
+        *generation += 1;
+        let table = make(*generation)?;
+        self.ask(|client| client.set_table(&table)).map(|_| ())
+    }
+
+    /// What an endpoint has in flight.
+    pub fn load_of(&self, endpoint: &str) -> Result<EndpointLoad, ControlError> {
+        Ok(self.ask(RouterClient::in_flight)?.get(endpoint).copied().unwrap_or_default())
+    }
+
+    /// What every endpoint has in flight.
+    pub fn loads(&self) -> std::collections::BTreeMap<String, EndpointLoad> {
+        self.ask(RouterClient::in_flight).unwrap_or_default()
+    }
+
+    /// Closes the upgraded connections of an endpoint.
+    pub fn close_upgraded(&self, endpoint: &str) -> Result<(), ControlError> {
+        self.ask(|client| client.close_upgraded(endpoint)).map(|_| ())
+    }
+
+    /// One call, on a fresh connection when the old one is gone; bounded patience.
+    fn ask<T>(
+        &self,
+        call: impl Fn(&mut RouterClient) -> Result<T, dozen_router::RouterError>,
+    ) -> Result<T, ControlError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut client = self.client.lock();
+            if client.is_none() {
+                *client = RouterClient::connect(&self.socket).ok();
+            }
+            let failed = match client.as_mut().map(&call) {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(error)) => error.to_string(),
+                None => "its socket does not answer".to_owned(),
+            };
+            *client = None;
+            drop(client);
+            if Instant::now() >= deadline {
+                return Err(ControlError::Router(failed));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends the router: it finishes what it holds.
+    pub fn stop(&self) {
+        if let Some(pid) = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        *self.launch.lock() = None;
+    }
+}
+
+/// A zombie is not alive, and its number cannot be another's before it is reaped.
+fn is_alive(pid: rustix::process::Pid) -> bool {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    let mut polled = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(0))
+}

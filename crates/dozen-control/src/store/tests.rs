@@ -1,0 +1,112 @@
+//! The store's promises, each once.
+
+use super::*;
+use crate::api::wire::DeploySource;
+use dozen_model::{digest::Digest, formation::Formation, release::ReleaseNumber};
+
+fn store() -> (tempfile::TempDir, Store, i64) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("state.db")).unwrap();
+    store.create_app(&"blango".parse().unwrap()).unwrap();
+    let stage = store.stages().unwrap()[0].key.id;
+    (folder, store, stage)
+}
+
+fn queue(store: &Store, stage: i64, kind: DeployKind) -> DeployRow {
+    let source = DeploySource::default();
+    store.queue_deploy(stage, &NewDeploy { kind, source: &source, sealed_request: None, who: "me" }, |_| Ok(())).unwrap()
+}
+
+fn release(store: &Store, stage: i64, deploy: i64, image: &Digest) -> ReleaseNumber {
+    let formation = Formation::default();
+    let new = NewRelease { deploy, image, formation: &formation, change: "deploy", who: "me", commit: None };
+    store.add_release(stage, &new, |_| vec![1]).unwrap()
+}
+
+#[test]
+fn a_release_can_be_neither_changed_nor_deleted() {
+    let (_folder, store, stage) = store();
+    let deploy = queue(&store, stage, DeployKind::Deploy);
+    release(&store, stage, deploy.id, &Digest::of(b"image"));
+    assert!(store.lock().execute("UPDATE releases SET who = 'x'", []).is_err());
+    assert!(store.lock().execute("DELETE FROM releases", []).is_err());
+    store.delete_app(&"blango".parse().unwrap()).unwrap();
+    let left: i64 = store.lock().query_row("SELECT COUNT(*) FROM releases", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "they go with their app");
+}
+
+#[test]
+fn a_newer_push_replaces_an_older_queued_one_and_nothing_else() {
+    let (_folder, store, stage) = store();
+    let running = queue(&store, stage, DeployKind::Deploy);
+    store.begin_deploy(running.id).unwrap();
+    let config = queue(&store, stage, DeployKind::Config);
+    let older = queue(&store, stage, DeployKind::Deploy);
+    let newer = queue(&store, stage, DeployKind::Deploy);
+    assert_eq!(store.supersede(stage, newer.id).unwrap(), [older.id]);
+    let open: Vec<i64> = store.open_deploys(stage).unwrap().iter().map(|deploy| deploy.id).collect();
+    assert_eq!(open, [running.id, config.id, newer.id]);
+}
+
+#[test]
+fn a_row_whose_files_cannot_be_kept_does_not_exist() {
+    let (_folder, store, stage) = store();
+    let source = DeploySource::default();
+    let new = NewDeploy { kind: DeployKind::Deploy, source: &source, sealed_request: None, who: "me" };
+    assert!(store.queue_deploy(stage, &new, |_| Err(ControlError::Cancelled)).is_err());
+    assert!(store.deploys(stage, 10).unwrap().is_empty());
+}
+
+#[test]
+fn a_domain_has_one_owner() {
+    let (_folder, store, stage) = store();
+    store.create_app(&"other".parse().unwrap()).unwrap();
+    let other = store.stages().unwrap().iter().find(|row| row.key.app.as_str() == "other").unwrap().key.id;
+    let domain = "blog.example.org".parse().unwrap();
+    store.add_domain(stage, &domain).unwrap();
+    store.add_domain(stage, &domain).unwrap();
+    assert!(matches!(store.add_domain(other, &domain), Err(ControlError::DomainTaken { .. })));
+}
+
+#[test]
+fn an_unknown_app_comes_with_the_nearest_name() {
+    let (_folder, store, _) = store();
+    let error = store.stage(&"blanko".parse().unwrap(), &"production".parse().unwrap()).unwrap_err();
+    assert!(matches!(error, ControlError::NoSuchApp { nearest: Some(ref name), .. } if name == "blango"), "{error:?}");
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let (folder, store, _) = store();
+    drop(store);
+    let path = folder.path().join("state.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    assert!(matches!(Store::open(&path), Err(ControlError::NewerSchema { found: 99, .. })));
+}
+
+#[test]
+fn a_damaged_database_is_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+    assert!(matches!(Store::open(&path), Err(ControlError::DamagedStore { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), vec![b'x'; 8192]);
+}
+
+#[test]
+fn images_of_the_last_releases_and_of_what_runs_are_in_use() {
+    let (_folder, store, stage) = store();
+    let images: Vec<Digest> = (0..4_u8).map(|n| Digest::of(&[n])).collect();
+    for image in &images {
+        let deploy = queue(&store, stage, DeployKind::Deploy);
+        release(&store, stage, deploy.id, image);
+        store.end_deploy(deploy.id, DeployState::Succeeded, None).unwrap();
+    }
+    let live = GoLive { stage, release: ReleaseNumber(1), config: &[], attachments: &[], start: true };
+    store.make_current(&live).unwrap();
+    let used = store.images_in_use(2).unwrap();
+    assert!(used.contains(&images[0]) && used.contains(&images[2]) && used.contains(&images[3]));
+    assert!(!used.contains(&images[1]), "neither recent nor serving");
+}

@@ -1,0 +1,87 @@
+//! What happens to instances while nobody changes anything: shims that die, apps that crash.
+//!
+//! One thread hears every change of every instance. A dead shim is replaced at once, since until
+//! then nobody reads the app's output or restarts it. Crashes are told in the app's log: the
+//! shim has already seen to the restart. A one-off process that ended is cleared away.
+
+use std::sync::Arc;
+
+use dozen_run::{Adoption, InstanceEvent};
+
+use crate::{
+    control::Control,
+    error::ControlError,
+    launcher::launch_id,
+    store::{LaunchRow, LaunchState, Purpose, StageKey},
+};
+
+impl Control {
+    /// Starts the thread.
+    pub(crate) fn watch_instances(self: &Arc<Self>) {
+        let events = self.supervisor.subscribe();
+        let control = Arc::clone(self);
+        std::thread::spawn(move || {
+            for event in events {
+                if control.is_ending() {
+                    return;
+                }
+                if let Err(error) = control.heard(&event) {
+                    tracing::error!(instance = event.id.as_str(), "{}", error.body().message);
+                }
+            }
+        });
+    }
+
+    fn heard(self: &Arc<Self>, event: &InstanceEvent) -> Result<(), ControlError> {
+        let Some(launch) = self.store.launch(event.id.as_str())? else { return Ok(()) };
+        let Some(stage) = self.store.stage_by_id(launch.stage)? else { return Ok(()) };
+        if event.state.shim_lost {
+            let (control, key) = (Arc::clone(self), stage.key);
+            std::thread::spawn(move || {
+                if let Err(error) = control.replace_shim(&key, &launch) {
+                    tracing::error!(instance = %launch.name, "could not replace a shim: {}", error.body().message);
+                }
+            });
+            return Ok(());
+        }
+        let word = event.state.word();
+        if launch.purpose == Purpose::Service
+            && (word == "backoff" || word == "crashed")
+            && let Some(reason) = event.state.last_exit()
+        {
+            self.say(&stage.key, &launch.name.to_string(), &format!("{} ended: {reason}", launch.name));
+        }
+        if launch.purpose == Purpose::OneOff && launch.state != LaunchState::Ended {
+            self.clear_one_off(&stage.key, &launch, event);
+        }
+        Ok(())
+    }
+
+    fn clear_one_off(self: &Arc<Self>, stage: &StageKey, launch: &LaunchRow, event: &InstanceEvent) {
+        let Some(reason) = event.state.exit() else { return };
+        let (control, stage, launch) = (Arc::clone(self), stage.clone(), launch.clone());
+        // Removing waits until the shim is gone too; that is not this thread's time.
+        std::thread::spawn(move || {
+            control.say(&stage, &launch.name.to_string(), &format!("{} ended: {reason}", launch.name));
+            if let Err(error) = control.clear_launch(&launch, &reason.to_string()) {
+                tracing::error!(instance = %launch.name, "could not clear a one-off process: {error}");
+            }
+        });
+    }
+
+    fn replace_shim(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
+        self.say(stage, &launch.name.to_string(), &format!("the shim of {} died and is replaced", launch.name));
+        match self.adopt_launch(stage, launch)? {
+            Adoption::Running(_) => Ok(()),
+            // The release phase's own step takes its result.
+            _ if launch.purpose == Purpose::ReleasePhase => Ok(()),
+            Adoption::Exited(reason) if launch.purpose == Purpose::OneOff => {
+                self.clear_launch(launch, &reason.to_string())
+            }
+            Adoption::Exited(_) | Adoption::Gone => {
+                tracing::warn!(instance = %launch.name, id = launch_id(launch).as_str(), "an instance is gone");
+                Ok(())
+            }
+        }
+    }
+}

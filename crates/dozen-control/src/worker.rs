@@ -1,0 +1,159 @@
+//! One worker for each stage: all changes of a stage run in its thread, one after the other.
+//!
+//! Deploys are in the store; a message only says that there is something to look at. The other
+//! jobs persist their wish first, so one that is lost with a killed server is made good by the
+//! reconciling at the next start.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
+};
+
+use dozen_model::names::{InstanceName, ProcessType};
+use parking_lot::Mutex;
+
+use crate::{
+    api::wire::{Outcome, Progress},
+    control::Control,
+    engine,
+    error::ControlError,
+    progress::{self, ProgressLog},
+    store::StageRow,
+};
+
+/// What a worker is asked.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Look for deploys in the store.
+    Deploys,
+    /// Find again what an earlier server left, then reconcile, then deploys.
+    Recover,
+    /// Other counts.
+    Scale(BTreeMap<ProcessType, u32>, Arc<ProgressLog>),
+    /// Replace instances: of a type, one of them, or all.
+    Restart(Option<String>, Arc<ProgressLog>),
+    /// Stop all instances.
+    Stop(Arc<ProgressLog>),
+    /// The undo of stop.
+    Start(Arc<ProgressLog>),
+    /// End everything and forget the app.
+    Destroy(Arc<ProgressLog>),
+}
+
+/// The way to a stage's thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    jobs: Arc<Mutex<Sender<Job>>>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub(crate) fn start(control: Arc<Control>, stage: i64) -> Self {
+        let (sender, jobs) = channel();
+        std::thread::spawn(move || {
+            for job in jobs {
+                if control.is_ending() {
+                    return;
+                }
+                if let Err(error) = run(&control, stage, job) {
+                    tracing::error!(stage, "{}", error.body().message);
+                }
+            }
+        });
+        Self { jobs: Arc::new(Mutex::new(sender)) }
+    }
+
+    /// Hands over a job.
+    pub(crate) fn send(&self, job: Job) {
+        // The thread ends only with the server or the stage.
+        let _ = self.jobs.lock().send(job);
+    }
+}
+
+fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError> {
+    let Some(row) = control.store.stage_by_id(stage)? else { return Ok(()) };
+    match job {
+        Job::Deploys => deploys(control, stage),
+        Job::Recover => {
+            if let Err(error) = control.reconcile(&row, &ProgressLog::heard()) {
+                control.say(&row.key, "supervisor", &error.body().message);
+            }
+            deploys(control, stage)
+        }
+        Job::Scale(counts, progress) => report(control, &row, &progress, || scale(control, &row, &counts, &progress)),
+        Job::Restart(target, progress) => {
+            let chosen = |name: &InstanceName| {
+                target.as_deref().is_none_or(|text| name.to_string() == text || name.process.as_str() == text)
+            };
+            report(control, &row, &progress, || control.restart(&row, &chosen, &progress))
+        }
+        Job::Stop(progress) => report(control, &row, &progress, || stop(control, &row, true, &progress)),
+        Job::Start(progress) => report(control, &row, &progress, || stop(control, &row, false, &progress)),
+        Job::Destroy(progress) => report(control, &row, &progress, || control.destroy(&row, &progress)),
+    }
+}
+
+/// Runs work that has no number and tells its follower how it ended.
+fn report(
+    control: &Control,
+    stage: &StageRow,
+    progress: &ProgressLog,
+    work: impl FnOnce() -> Result<(), ControlError>,
+) -> Result<(), ControlError> {
+    progress.send(match work() {
+        Ok(()) => Progress::Finished {
+            outcome: Outcome::Succeeded,
+            release: stage.current,
+            urls: control.urls(&stage.key),
+            error: None,
+        },
+        Err(error) => progress::failed(&error),
+    });
+    Ok(())
+}
+
+fn deploys(control: &Arc<Control>, stage: i64) -> Result<(), ControlError> {
+    while let Some(deploy) = control.store.open_deploys(stage)?.into_iter().next() {
+        if control.is_ending() {
+            return Ok(());
+        }
+        let Some(row) = control.store.stage_by_id(stage)? else { return Ok(()) };
+        engine::drive(control, row, deploy)?;
+        control.prune();
+    }
+    Ok(())
+}
+
+fn scale(
+    control: &Arc<Control>,
+    row: &StageRow,
+    counts: &BTreeMap<ProcessType, u32>,
+    progress: &ProgressLog,
+) -> Result<(), ControlError> {
+    let mut formation = row.formation.clone();
+    for (process, count) in counts {
+        formation.scale(process.clone(), *count);
+    }
+    control.store.set_formation(row.key.id, &formation)?;
+    reconcile_fresh(control, row, progress)
+}
+
+fn stop(control: &Arc<Control>, row: &StageRow, stopped: bool, progress: &ProgressLog) -> Result<(), ControlError> {
+    control.store.set_stopped(row.key.id, stopped)?;
+    control.publish()?;
+    reconcile_fresh(control, row, progress)?;
+    if stopped {
+        control.wait_for_drains(row.key.id)?;
+    }
+    Ok(())
+}
+
+fn reconcile_fresh(control: &Arc<Control>, row: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
+    match control.store.stage_by_id(row.key.id)? {
+        Some(fresh) => control.reconcile(&fresh, progress),
+        None => Ok(()),
+    }
+}
