@@ -126,13 +126,13 @@ impl Announced<'_> {
 }
 
 /// The events kept in a file; a torn last line (a killed server) is left out.
-pub fn read(path: &Path) -> Vec<Progress> {
+pub(crate) fn read(path: &Path) -> Vec<Progress> {
     let Ok(file) = File::open(path) else { return Vec::new() };
     BufReader::new(file).lines().map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
 }
 
 /// The last event of work that failed.
-pub fn failed(error: &ControlError) -> Progress {
+pub(crate) fn failed(error: &ControlError) -> Progress {
     let outcome = if matches!(error, ControlError::Cancelled) { Outcome::Cancelled } else { Outcome::Failed };
     Progress::Finished { outcome, release: None, urls: Vec::new(), error: Some(error.body()) }
 }

@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// All names and values of a stage together may take this many bytes.
-pub const LIMIT: usize = 64 << 10;
+pub(crate) const LIMIT: usize = 64 << 10;
 
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// A value and where it came from. It has no `Debug` on purpose.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Value {
+pub(crate) struct Value {
     /// `set`, `generated`, `default` or `service NAME`.
     pub origin: String,
     #[serde(with = "base64_bytes")]
@@ -36,7 +36,7 @@ pub struct Value {
 
 /// A service bound to a var, as a release remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// The config var.
     pub var: ConfigVar,
     /// Row id of the service, the name of its data folder.
@@ -51,7 +51,7 @@ pub struct Bound {
 
 /// What is sealed into a release.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleaseConfig {
+pub(crate) struct ReleaseConfig {
     /// Vars by name.
     pub vars: BTreeMap<ConfigVar, Value>,
     /// Attached services.
@@ -60,7 +60,7 @@ pub struct ReleaseConfig {
 
 impl ReleaseConfig {
     /// Encrypts it for the release named by `owner`.
-    pub fn seal(&self, key: &Key, owner: &str) -> Vec<u8> {
+    pub(crate) fn seal(&self, key: &Key, owner: &str) -> Vec<u8> {
         let text = serde_json::to_vec(self).expect("the map's keys are strings");
         key.seal(owner, &text)
     }
@@ -69,13 +69,13 @@ impl ReleaseConfig {
     ///
     /// # Errors
     /// [`ControlError::Sealed`] when it does not open with this key.
-    pub fn unseal(key: &Key, owner: &str, sealed: &[u8]) -> Result<Self, ControlError> {
+    pub(crate) fn unseal(key: &Key, owner: &str, sealed: &[u8]) -> Result<Self, ControlError> {
         let text = key.unseal(owner, sealed)?;
         serde_json::from_slice(&text).map_err(|_| ControlError::Sealed { what: owner.to_owned() })
     }
 
     /// The rows that the stage's config is made of: what a user set and what was generated.
-    pub fn rows(&self, key: &Key, stage: &StageKey) -> Vec<ConfigRow> {
+    pub(crate) fn rows(&self, key: &Key, stage: &StageKey) -> Vec<ConfigRow> {
         let kept = self.vars.iter().filter(|(_, value)| value.origin == "set" || value.origin == "generated");
         let row = |(name, value): (&ConfigVar, &Value)| ConfigRow {
             name: name.clone(),
@@ -86,14 +86,14 @@ impl ReleaseConfig {
     }
 
     /// Values long enough to be looked for in logs.
-    pub fn secrets(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn secrets(&self) -> Vec<Vec<u8>> {
         let long = self.vars.values().filter(|value| value.origin != "default" && value.bytes.len() >= 8);
         long.map(|value| value.bytes.clone()).collect()
     }
 }
 
 /// Opens the stage's config.
-pub fn stage_vars(key: &Key, stage: &StageKey, rows: &[ConfigRow]) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
+pub(crate) fn stage_vars(key: &Key, stage: &StageKey, rows: &[ConfigRow]) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
     let open = |row: &ConfigRow| {
         let bytes = key.unseal(&stage.owner(row.name.as_str()), &row.sealed)?;
         Ok((row.name.clone(), Value { origin: row.origin.clone(), bytes }))
@@ -105,7 +105,7 @@ pub fn stage_vars(key: &Key, stage: &StageKey, rows: &[ConfigRow]) -> Result<BTr
 ///
 /// # Errors
 /// [`ControlError::RequiredConfig`] with every name that is required and neither set nor bound.
-pub fn add_declared(
+pub(crate) fn add_declared(
     vars: &mut BTreeMap<ConfigVar, Value>,
     manifest: &AppManifest,
     bound: &[Bound],
@@ -135,7 +135,7 @@ pub fn add_declared(
 ///
 /// # Errors
 /// [`ControlError::NulInValue`] and [`ControlError::ConfigTooLarge`].
-pub fn check_size(app: &AppName, vars: &BTreeMap<ConfigVar, Value>) -> Result<(), ControlError> {
+pub(crate) fn check_size(app: &AppName, vars: &BTreeMap<ConfigVar, Value>) -> Result<(), ControlError> {
     if let Some((name, _)) = vars.iter().find(|(_, value)| value.bytes.contains(&0)) {
         return Err(ControlError::NulInValue { var: name.to_string() });
     }
@@ -147,12 +147,12 @@ pub fn check_size(app: &AppName, vars: &BTreeMap<ConfigVar, Value>) -> Result<()
 }
 
 /// Reads a base64 value of the API.
-pub fn from_base64(name: &str, text: &str) -> Result<Vec<u8>, ControlError> {
+pub(crate) fn from_base64(name: &str, text: &str) -> Result<Vec<u8>, ControlError> {
     STANDARD.decode(text).map_err(|_| ControlError::BadRequest(format!("the value of `{name}` is not base64")))
 }
 
 /// Writes a value for the API.
-pub fn to_base64(bytes: &[u8]) -> String {
+pub(crate) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 

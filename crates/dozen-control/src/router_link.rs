@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The router as control sees it.
 #[derive(Debug)]
-pub struct RouterLink {
+pub(crate) struct RouterLink {
     listen: Vec<SocketAddr>,
     binary: PathBuf,
     socket: PathBuf,
@@ -65,17 +65,17 @@ impl RouterLink {
     }
 
     /// The port people use, once listeners are bound.
-    pub fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         Some(self.port.load(Ordering::Relaxed)).filter(|port| *port != 0)
     }
 
     /// The router's process, while it is known.
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
     /// The addresses it was told to listen on, with the port that was taken.
-    pub fn listen(&self) -> Vec<String> {
+    pub(crate) fn listen(&self) -> Vec<String> {
         let port = |address: &SocketAddr| if address.port() == 0 { self.port().unwrap_or(0) } else { address.port() };
         self.listen.iter().map(|address| SocketAddr::new(address.ip(), port(address)).to_string()).collect()
     }
@@ -84,7 +84,7 @@ impl RouterLink {
     ///
     /// # Errors
     /// [`ControlError::Listen`] when an address is taken by someone else.
-    pub fn start(&self) -> Result<(), ControlError> {
+    pub(crate) fn start(&self) -> Result<(), ControlError> {
         self.prepare_folder()?;
         if let Some(listeners) = self.adopt() {
             self.note_port(&listeners);
@@ -175,22 +175,23 @@ impl RouterLink {
     /// Starts the router again when it is gone. Called in a loop by [`crate::server`].
     ///
     /// True when a new one was started: then the table has to be published again.
-    pub fn revive(&self) -> Result<bool, ControlError> {
+    pub(crate) fn revive(&self) -> Result<bool, ControlError> {
         let alive = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())).is_some_and(is_alive);
         if alive {
             return Ok(false);
         }
-        *self.client.lock() = None;
-        let control = self.bind_control()?;
-        if let Some(launch) = self.launch.lock().as_mut() {
-            launch.control = control;
+        // Calls that wait on the socket are answered by the next router, so it stays the same one.
+        if let Some(launch) = self.launch.lock().as_mut()
+            && !is_socket(&launch.control)
+        {
+            launch.control = self.bind_control()?;
         }
         self.spawn()?;
         Ok(true)
     }
 
     /// Sleeps until the router ends, at most for `rest` times fifty: an idle server stays idle.
-    pub fn wait_for_end(&self, rest: Duration) {
+    pub(crate) fn wait_for_end(&self, rest: Duration) {
         use rustix::{
             event::{PollFd, PollFlags, Timespec, poll},
             process::{Pid, PidfdFlags, pidfd_open},
@@ -206,7 +207,7 @@ impl RouterLink {
     }
 
     /// Gives the router a table and waits until every thread routes by it.
-    pub fn publish(&self, make: impl Fn(u64) -> Result<RouteTable, ControlError>) -> Result<(), ControlError> {
+    pub(crate) fn publish(&self, make: impl Fn(u64) -> Result<RouteTable, ControlError>) -> Result<(), ControlError> {
         let mut generation = self.generation.lock();
         *generation += 1;
         let table = make(*generation)?;
@@ -214,17 +215,17 @@ impl RouterLink {
     }
 
     /// What an endpoint has in flight.
-    pub fn load_of(&self, endpoint: &str) -> Result<EndpointLoad, ControlError> {
+    pub(crate) fn load_of(&self, endpoint: &str) -> Result<EndpointLoad, ControlError> {
         Ok(self.ask(RouterClient::in_flight)?.get(endpoint).copied().unwrap_or_default())
     }
 
     /// What every endpoint has in flight.
-    pub fn loads(&self) -> std::collections::BTreeMap<String, EndpointLoad> {
+    pub(crate) fn loads(&self) -> std::collections::BTreeMap<String, EndpointLoad> {
         self.ask(RouterClient::in_flight).unwrap_or_default()
     }
 
     /// Closes the upgraded connections of an endpoint.
-    pub fn close_upgraded(&self, endpoint: &str) -> Result<(), ControlError> {
+    pub(crate) fn close_upgraded(&self, endpoint: &str) -> Result<(), ControlError> {
         self.ask(|client| client.close_upgraded(endpoint)).map(|_| ())
     }
 
@@ -254,12 +255,17 @@ impl RouterLink {
     }
 
     /// Ends the router: it finishes what it holds.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Some(pid) = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         *self.launch.lock() = None;
     }
+}
+
+/// Whether this is the control socket and not the stand-in of a router that was adopted.
+fn is_socket(fd: &OwnedFd) -> bool {
+    rustix::net::sockopt::socket_type(fd).is_ok()
 }
 
 /// A zombie is not alive, and its number cannot be another's before it is reaped.

@@ -25,7 +25,7 @@ const FORMAT: u8 = 1;
 const NONCE: usize = 24;
 
 /// The server's key.
-pub struct Key {
+pub(crate) struct Key {
     bytes: SecretBox<[u8; 32]>,
 }
 
@@ -41,7 +41,7 @@ impl Key {
     /// # Errors
     /// [`ControlError::Key`] when the file is missing where it may not be made, readable by
     /// others, or not 32 bytes.
-    pub fn open(path: &Path, may_create: bool) -> Result<Self, ControlError> {
+    pub(crate) fn open(path: &Path, may_create: bool) -> Result<Self, ControlError> {
         let refused = |detail: String| ControlError::Key { path: path.to_owned(), detail };
         if !path.exists() {
             if !may_create {
@@ -60,7 +60,7 @@ impl Key {
     }
 
     /// Encrypts `value` for the place that `owner` names.
-    pub fn seal(&self, owner: &str, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, owner: &str, value: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE];
         random(&mut nonce);
         let cipher = XChaCha20Poly1305::new(self.bytes.expose_secret().into());
@@ -75,7 +75,7 @@ impl Key {
     ///
     /// # Errors
     /// [`ControlError::Sealed`] when the key, the owner or a byte differs.
-    pub fn unseal(&self, owner: &str, sealed: &[u8]) -> Result<Vec<u8>, ControlError> {
+    pub(crate) fn unseal(&self, owner: &str, sealed: &[u8]) -> Result<Vec<u8>, ControlError> {
         let refused = || ControlError::Sealed { what: owner.to_owned() };
         let (head, text) = sealed.split_at_checked(1 + NONCE).ok_or_else(refused)?;
         if head[0] != FORMAT {

@@ -22,7 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 use crate::{
     SandboxError, boot_id,
@@ -235,7 +237,8 @@ pub fn request(dir: &Path, request: &Request) -> Result<InstanceState, SandboxEr
 
 /// The last state that was written, whoever lives. `None` when there never was one.
 pub fn read_state(dir: &Path) -> Result<Option<InstanceState>, SandboxError> {
-    let damaged = |bad: io::Error| SandboxError::Damaged { path: dir.join("state.json"), reason: bad.to_string() };
+    let damaged =
+        |bad: io::Error| SandboxError::Damaged { path: dir.join("state.json"), reason: bad.to_string() };
     match open(dir) {
         Ok(dir) => dir.read_state().map_err(damaged),
         Err(SandboxError::Directory { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -288,7 +291,9 @@ pub fn end_orphan(dir: &Path) -> Result<(), SandboxError> {
     let Some(init) = open(dir)?.connect_init().map_err(failed)? else { return Ok(()) };
     match Order::Kill.send(&init).and_then(|()| Order::TakeOver.send(&init)) {
         // The first order can be enough to end it before the second.
-        Err(gone) if matches!(gone.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => return Ok(()),
+        Err(gone) if matches!(gone.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+            return Ok(());
+        }
         other => other.map_err(failed)?,
     }
     let deadline = Instant::now() + PATIENCE;

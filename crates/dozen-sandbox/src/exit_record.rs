@@ -44,7 +44,8 @@ impl ExitRecord {
     /// The record in the file's content; `None` while init has not written one.
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
         let record: &[u8; EXIT_RECORD_BYTES] = record.try_into().ok()?;
-        let word = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         let long = |at: usize| u64::from(word(at + 4)) << 32 | u64::from(word(at));
         let value = word(12).cast_signed();
         let status = match word(8) {
@@ -68,8 +69,11 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_was_written() {
-        for status in [ExitStatus::Code(42), ExitStatus::Signal(9), ExitStatus::LaunchFailed, ExitStatus::Unknown] {
-            let record = ExitRecord { exit: Exit { status, at: u64::MAX - 5 }, launch_error: Some("é".into()) };
+        for status in
+            [ExitStatus::Code(42), ExitStatus::Signal(9), ExitStatus::LaunchFailed, ExitStatus::Unknown]
+        {
+            let record =
+                ExitRecord { exit: Exit { status, at: u64::MAX - 5 }, launch_error: Some("é".into()) };
             assert_eq!(ExitRecord::decode(&record.encode()), Some(record));
         }
     }

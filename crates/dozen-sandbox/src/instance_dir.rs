@@ -126,7 +126,8 @@ impl InstanceDir {
 
     /// Makes the exit record of an incarnation, at its full size and without a record.
     pub(crate) fn create_exit_record(&self, incarnation: u32) -> io::Result<File> {
-        let mut file = self.open_file(&exit_name(incarnation), OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)?;
+        let mut file =
+            self.open_file(&exit_name(incarnation), OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)?;
         file.write_all(&[0; EXIT_RECORD_BYTES])?;
         Ok(file)
     }

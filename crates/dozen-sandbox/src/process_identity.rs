@@ -19,7 +19,8 @@ impl ProcessIdentity {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The program's name comes second, in parentheses, and may itself hold any character.
         let after_name = stat.rsplit_once(") ").map(|(_, rest)| rest);
-        let start_ticks = after_name.and_then(|rest| rest.split(' ').nth(19)).and_then(|ticks| ticks.parse().ok());
+        let start_ticks =
+            after_name.and_then(|rest| rest.split(' ').nth(19)).and_then(|ticks| ticks.parse().ok());
         let start_ticks = start_ticks.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         Ok(Self { pid, start_ticks })
     }

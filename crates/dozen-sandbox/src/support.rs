@@ -92,10 +92,7 @@ fn raise_in_child(keeper: Keeper, app: Vec<PathBuf>) -> io::Result<String> {
 
 fn probe_walls(keeper: Keeper, app: Vec<PathBuf>) -> Walls {
     let nobody = WallsUser { uid: 65534, gid: 65534 };
-    let me = WallsUser {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    };
+    let me = WallsUser { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
     Walls {
         hostname: "doctor".into(),
         user: if keeper == Keeper::Root { nobody } else { me },
@@ -113,8 +110,11 @@ fn why_no_namespaces(keeper: Keeper, refused: &io::Error) -> String {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         fs::read_to_string(path).is_ok_and(|now| now.trim() == value)
     };
-    let settings: Vec<String> =
-        FORBIDDING.iter().filter(|it| is_forbidden(it)).map(|(name, value)| format!("`{name}={value}`")).collect();
+    let settings: Vec<String> = FORBIDDING
+        .iter()
+        .filter(|it| is_forbidden(it))
+        .map(|(name, value)| format!("`{name}={value}`"))
+        .collect();
     match (keeper, settings.is_empty()) {
         (Keeper::OrdinaryUser, false) => {
             format!("an ordinary user's namespaces are forbidden by {}", settings.join(" and "))

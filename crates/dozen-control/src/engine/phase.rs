@@ -59,7 +59,7 @@ pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
     for line in &tail {
         change.work.progress.line(line.clone());
     }
-    if reason != ExitReason::Exited(0).to_string() {
+    if reason != ExitReason::Status(0).to_string() {
         return Err(ControlError::PhaseFailed { reason, log_tail: tail });
     }
     announced.done(loaded.image.release_command.clone().unwrap_or_default());

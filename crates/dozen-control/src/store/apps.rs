@@ -13,7 +13,7 @@ use crate::error::ControlError;
 
 /// An app.
 #[derive(Debug, Clone)]
-pub struct AppRow {
+pub(crate) struct AppRow {
     /// Row id.
     pub id: i64,
     /// Its name.
@@ -67,7 +67,7 @@ fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
 
 impl Store {
     /// All apps by name.
-    pub fn apps(&self) -> Result<Vec<AppRow>, ControlError> {
+    pub(crate) fn apps(&self) -> Result<Vec<AppRow>, ControlError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached("SELECT id, name, created_at FROM apps ORDER BY name")?;
         let rows = query.query_map([], |row| {
@@ -80,7 +80,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ControlError::AppTaken`] when there is one of that name.
-    pub fn create_app(&self, app: &AppName) -> Result<(), ControlError> {
+    pub(crate) fn create_app(&self, app: &AppName) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         let made = change.execute(
@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// Makes a stage of an existing app; one that exists is fine.
-    pub fn create_stage(&self, app: &AppName, stage: &StageName) -> Result<(), ControlError> {
+    pub(crate) fn create_stage(&self, app: &AppName, stage: &StageName) -> Result<(), ControlError> {
         self.lock().execute(
             "INSERT OR IGNORE INTO stages (app, name, created_at) SELECT id, ?2, ?3 FROM apps WHERE name = ?1",
             params![app.as_str(), stage.as_str(), now()],
@@ -108,13 +108,13 @@ impl Store {
     }
 
     /// Deletes an app with all rows it owns.
-    pub fn delete_app(&self, app: &AppName) -> Result<(), ControlError> {
+    pub(crate) fn delete_app(&self, app: &AppName) -> Result<(), ControlError> {
         self.lock().execute("DELETE FROM apps WHERE name = ?1", [app.as_str()])?;
         Ok(())
     }
 
     /// All stages.
-    pub fn stages(&self) -> Result<Vec<StageRow>, ControlError> {
+    pub(crate) fn stages(&self) -> Result<Vec<StageRow>, ControlError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!("{STAGE} ORDER BY apps.name, stages.id"))?;
         let rows = query.query_map([], stage_row)?;
@@ -125,7 +125,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ControlError::NoSuchApp`] or [`ControlError::NoSuchStage`], with the nearest name.
-    pub fn stage(&self, app: &AppName, stage: &StageName) -> Result<StageRow, ControlError> {
+    pub(crate) fn stage(&self, app: &AppName, stage: &StageName) -> Result<StageRow, ControlError> {
         let found = {
             let connection = self.lock();
             let sql = format!("{STAGE} WHERE apps.name = ?1 AND stages.name = ?2");
@@ -147,21 +147,21 @@ impl Store {
     }
 
     /// One stage by its row.
-    pub fn stage_by_id(&self, id: i64) -> Result<Option<StageRow>, ControlError> {
+    pub(crate) fn stage_by_id(&self, id: i64) -> Result<Option<StageRow>, ControlError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!("{STAGE} WHERE stages.id = ?1"))?;
         Ok(query.query_row([id], stage_row).optional()?)
     }
 
     /// Sets the wanted counts.
-    pub fn set_formation(&self, stage: i64, formation: &Formation) -> Result<(), ControlError> {
+    pub(crate) fn set_formation(&self, stage: i64, formation: &Formation) -> Result<(), ControlError> {
         let sql = "UPDATE stages SET formation = ?2 WHERE id = ?1";
         self.lock().execute(sql, params![stage, to_json(formation)])?;
         Ok(())
     }
 
     /// Remembers whether `down` stopped the stage.
-    pub fn set_stopped(&self, stage: i64, stopped: bool) -> Result<(), ControlError> {
+    pub(crate) fn set_stopped(&self, stage: i64, stopped: bool) -> Result<(), ControlError> {
         self.lock().execute("UPDATE stages SET stopped = ?2 WHERE id = ?1", params![stage, stopped])?;
         Ok(())
     }

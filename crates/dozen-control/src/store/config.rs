@@ -8,7 +8,7 @@ use crate::error::ControlError;
 
 /// One config var, its value sealed.
 #[derive(Debug, Clone)]
-pub struct ConfigRow {
+pub(crate) struct ConfigRow {
     /// Its name.
     pub name: ConfigVar,
     /// The sealed value.
@@ -19,7 +19,7 @@ pub struct ConfigRow {
 
 impl Store {
     /// The stage's config by name.
-    pub fn config(&self, stage: i64) -> Result<Vec<ConfigRow>, ControlError> {
+    pub(crate) fn config(&self, stage: i64) -> Result<Vec<ConfigRow>, ControlError> {
         let connection = self.lock();
         let sql = "SELECT name, sealed, origin FROM config WHERE stage = ?1 ORDER BY name";
         let mut query = connection.prepare_cached(sql)?;
@@ -30,7 +30,7 @@ impl Store {
     }
 
     /// Replaces the stage's config in one transaction.
-    pub fn replace_config(&self, stage: i64, rows: &[ConfigRow]) -> Result<(), ControlError> {
+    pub(crate) fn replace_config(&self, stage: i64, rows: &[ConfigRow]) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         replace_in(&change, stage, rows)?;

@@ -102,7 +102,7 @@ pub struct DeployRow {
 
 /// What is known when a deploy is queued.
 #[derive(Debug)]
-pub struct NewDeploy<'a> {
+pub(crate) struct NewDeploy<'a> {
     /// What it changes.
     pub kind: DeployKind,
     /// Where the tree came from.
@@ -141,7 +141,7 @@ fn deploy_row(row: &Row<'_>) -> rusqlite::Result<DeployRow> {
 impl Store {
     /// Queues a deploy under the next number of its stage. `keep` puts what belongs to it into its
     /// place before the row can be seen; when it refuses there is no row.
-    pub fn queue_deploy(
+    pub(crate) fn queue_deploy(
         &self,
         stage: i64,
         new: &NewDeploy<'_>,
@@ -163,7 +163,7 @@ impl Store {
     }
 
     /// Marks queued deploys of trees older than `newer` as superseded; their ids come back.
-    pub fn supersede(&self, stage: i64, newer: i64) -> Result<Vec<i64>, ControlError> {
+    pub(crate) fn supersede(&self, stage: i64, newer: i64) -> Result<Vec<i64>, ControlError> {
         let connection = self.lock();
         let sql = "UPDATE deploys SET state = 'superseded', ended_ms = ?3
                    WHERE stage = ?1 AND id < ?2 AND state = 'queued' AND kind = 'deploy' RETURNING id";
@@ -173,20 +173,20 @@ impl Store {
     }
 
     /// One deploy by row id.
-    pub fn deploy(&self, id: i64) -> Result<Option<DeployRow>, ControlError> {
+    pub(crate) fn deploy(&self, id: i64) -> Result<Option<DeployRow>, ControlError> {
         let connection = self.lock();
         Ok(connection.query_row(&format!("{DEPLOY} WHERE id = ?1"), [id], deploy_row).optional()?)
     }
 
     /// One deploy by its number in the stage.
-    pub fn deploy_by_number(&self, stage: i64, number: u64) -> Result<Option<DeployRow>, ControlError> {
+    pub(crate) fn deploy_by_number(&self, stage: i64, number: u64) -> Result<Option<DeployRow>, ControlError> {
         let connection = self.lock();
         let sql = format!("{DEPLOY} WHERE stage = ?1 AND number = ?2");
         Ok(connection.query_row(&sql, params![stage, number.cast_signed()], deploy_row).optional()?)
     }
 
     /// The newest deploys of a stage, newest first.
-    pub fn deploys(&self, stage: i64, limit: u32) -> Result<Vec<DeployRow>, ControlError> {
+    pub(crate) fn deploys(&self, stage: i64, limit: u32) -> Result<Vec<DeployRow>, ControlError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!("{DEPLOY} WHERE stage = ?1 ORDER BY id DESC LIMIT ?2"))?;
         let rows = query.query_map(params![stage, limit], deploy_row)?;
@@ -194,7 +194,7 @@ impl Store {
     }
 
     /// What a stage has still to do, oldest first: a running one, then the queue.
-    pub fn open_deploys(&self, stage: i64) -> Result<Vec<DeployRow>, ControlError> {
+    pub(crate) fn open_deploys(&self, stage: i64) -> Result<Vec<DeployRow>, ControlError> {
         let connection = self.lock();
         let sql = format!(
             "{DEPLOY} WHERE stage = ?1 AND state IN ('queued', 'running') ORDER BY state = 'queued', id"
@@ -205,27 +205,27 @@ impl Store {
     }
 
     /// Marks a queued deploy as running.
-    pub fn begin_deploy(&self, id: i64) -> Result<(), ControlError> {
+    pub(crate) fn begin_deploy(&self, id: i64) -> Result<(), ControlError> {
         let sql = "UPDATE deploys SET state = 'running', started_ms = COALESCE(started_ms, ?2) WHERE id = ?1";
         self.lock().execute(sql, params![id, now_ms()])?;
         Ok(())
     }
 
     /// Ends a deploy.
-    pub fn end_deploy(&self, id: i64, state: DeployState, error: Option<&ErrorBody>) -> Result<(), ControlError> {
+    pub(crate) fn end_deploy(&self, id: i64, state: DeployState, error: Option<&ErrorBody>) -> Result<(), ControlError> {
         let sql = "UPDATE deploys SET state = ?2, error = ?3, ended_ms = ?4, sealed_request = NULL WHERE id = ?1";
         self.lock().execute(sql, params![id, state.as_str(), error.map(to_json), now_ms()])?;
         Ok(())
     }
 
     /// Remembers the image of a deploy.
-    pub fn set_deploy_image(&self, id: i64, image: &Digest) -> Result<(), ControlError> {
+    pub(crate) fn set_deploy_image(&self, id: i64, image: &Digest) -> Result<(), ControlError> {
         self.lock().execute("UPDATE deploys SET image = ?2 WHERE id = ?1", params![id, image.to_string()])?;
         Ok(())
     }
 
     /// Remembers that a step began.
-    pub fn begin_step(&self, deploy: i64, step: &str) -> Result<(), ControlError> {
+    pub(crate) fn begin_step(&self, deploy: i64, step: &str) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         change.execute(
@@ -237,21 +237,21 @@ impl Store {
     }
 
     /// Remembers that a step is done.
-    pub fn end_step(&self, deploy: i64, step: &str) -> Result<(), ControlError> {
+    pub(crate) fn end_step(&self, deploy: i64, step: &str) -> Result<(), ControlError> {
         let sql = "UPDATE steps SET ended_ms = ?3 WHERE deploy = ?1 AND step = ?2";
         self.lock().execute(sql, params![deploy, step, now_ms()])?;
         Ok(())
     }
 
     /// Whether a step has begun, and whether it is done.
-    pub fn step(&self, deploy: i64, step: &str) -> Result<Option<bool>, ControlError> {
+    pub(crate) fn step(&self, deploy: i64, step: &str) -> Result<Option<bool>, ControlError> {
         let connection = self.lock();
         let sql = "SELECT ended_ms IS NOT NULL FROM steps WHERE deploy = ?1 AND step = ?2";
         Ok(connection.query_row(sql, params![deploy, step], |row| row.get(0)).optional()?)
     }
 
     /// Row ids of every deploy that is not ended, for clearing what is left of the others.
-    pub fn open_deploy_ids(&self) -> Result<Vec<i64>, ControlError> {
+    pub(crate) fn open_deploy_ids(&self) -> Result<Vec<i64>, ControlError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached("SELECT id FROM deploys WHERE state IN ('queued', 'running')")?;
         let rows = query.query_map([], |row| row.get(0))?;

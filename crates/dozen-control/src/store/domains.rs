@@ -8,7 +8,7 @@ use crate::error::ControlError;
 
 impl Store {
     /// The domains of a stage, in the order they were added.
-    pub fn domains(&self, stage: i64) -> Result<Vec<Domain>, ControlError> {
+    pub(crate) fn domains(&self, stage: i64) -> Result<Vec<Domain>, ControlError> {
         let connection = self.lock();
         let sql = "SELECT domain FROM domains WHERE stage = ?1 ORDER BY created_at, domain";
         let mut query = connection.prepare_cached(sql)?;
@@ -20,7 +20,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ControlError::DomainTaken`] when another stage owns it.
-    pub fn add_domain(&self, stage: i64, domain: &Domain) -> Result<(), ControlError> {
+    pub(crate) fn add_domain(&self, stage: i64, domain: &Domain) -> Result<(), ControlError> {
         let connection = self.lock();
         connection.execute(
             "INSERT OR IGNORE INTO domains (domain, stage, created_at) VALUES (?1, ?2, ?3)",
@@ -40,7 +40,7 @@ impl Store {
     }
 
     /// Takes a domain from a stage; false when the stage does not own it.
-    pub fn remove_domain(&self, stage: i64, domain: &str) -> Result<bool, ControlError> {
+    pub(crate) fn remove_domain(&self, stage: i64, domain: &str) -> Result<bool, ControlError> {
         let gone =
             self.lock().execute("DELETE FROM domains WHERE stage = ?1 AND domain = ?2", params![stage, domain])?;
         Ok(gone > 0)

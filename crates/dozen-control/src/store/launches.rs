@@ -40,7 +40,7 @@ words! {
 
 /// A launch.
 #[derive(Debug, Clone)]
-pub struct LaunchRow {
+pub(crate) struct LaunchRow {
     /// Short and unique: names the instance folder.
     pub id: String,
     /// Stage row.
@@ -90,7 +90,7 @@ fn launch_row(row: &Row<'_>) -> rusqlite::Result<LaunchRow> {
 
 impl Store {
     /// Writes a launch before it starts.
-    pub fn add_launch(&self, launch: &LaunchRow) -> Result<(), ControlError> {
+    pub(crate) fn add_launch(&self, launch: &LaunchRow) -> Result<(), ControlError> {
         self.lock().execute(
             "INSERT INTO launches (id, stage, purpose, process, number, release, deploy, port, state, command, who,
              created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
@@ -113,7 +113,7 @@ impl Store {
     }
 
     /// Launches of a stage that are not ended, oldest first.
-    pub fn open_launches(&self, stage: i64) -> Result<Vec<LaunchRow>, ControlError> {
+    pub(crate) fn open_launches(&self, stage: i64) -> Result<Vec<LaunchRow>, ControlError> {
         let connection = self.lock();
         let sql = format!("{LAUNCH} WHERE stage = ?1 AND state <> 'ended' ORDER BY created_at, rowid");
         let mut query = connection.prepare_cached(&sql)?;
@@ -122,32 +122,32 @@ impl Store {
     }
 
     /// One launch.
-    pub fn launch(&self, id: &str) -> Result<Option<LaunchRow>, ControlError> {
+    pub(crate) fn launch(&self, id: &str) -> Result<Option<LaunchRow>, ControlError> {
         let connection = self.lock();
         Ok(connection.query_row(&format!("{LAUNCH} WHERE id = ?1"), [id], launch_row).optional()?)
     }
 
     /// The release phase's launch of a deploy, if it was ever begun.
-    pub fn phase_launch(&self, deploy: i64) -> Result<Option<LaunchRow>, ControlError> {
+    pub(crate) fn phase_launch(&self, deploy: i64) -> Result<Option<LaunchRow>, ControlError> {
         let connection = self.lock();
         let sql = format!("{LAUNCH} WHERE deploy = ?1 AND purpose = 'release'");
         Ok(connection.query_row(&sql, [deploy], launch_row).optional()?)
     }
 
     /// Moves a launch on.
-    pub fn set_launch_state(&self, id: &str, state: LaunchState) -> Result<(), ControlError> {
+    pub(crate) fn set_launch_state(&self, id: &str, state: LaunchState) -> Result<(), ControlError> {
         self.lock().execute("UPDATE launches SET state = ?2 WHERE id = ?1", params![id, state.as_str()])?;
         Ok(())
     }
 
     /// Ends a launch with what became of it.
-    pub fn end_launch(&self, id: &str, outcome: &str) -> Result<(), ControlError> {
+    pub(crate) fn end_launch(&self, id: &str, outcome: &str) -> Result<(), ControlError> {
         self.lock().execute("UPDATE launches SET state = 'ended', outcome = ?2 WHERE id = ?1", [id, outcome])?;
         Ok(())
     }
 
     /// One more than the highest number a one-off process of this stage ever had.
-    pub fn next_one_off(&self, stage: i64) -> Result<u32, ControlError> {
+    pub(crate) fn next_one_off(&self, stage: i64) -> Result<u32, ControlError> {
         let sql = "SELECT COALESCE(MAX(number), 0) + 1 FROM launches WHERE stage = ?1 AND purpose = 'run'";
         Ok(self.lock().query_row(sql, [stage], |row| row.get(0))?)
     }
@@ -155,7 +155,7 @@ impl Store {
 
 impl Store {
     /// Puts `new` into service and takes `old` out, together.
-    pub fn swap_launches(&self, new: &str, old: &str) -> Result<(), ControlError> {
+    pub(crate) fn swap_launches(&self, new: &str, old: &str) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         change.execute("UPDATE launches SET state = 'serving' WHERE id = ?1", [new])?;

@@ -23,16 +23,16 @@ mod releases;
 mod schema;
 mod services;
 
-pub use apps::{StageKey, StageRow};
-pub use config::ConfigRow;
-pub use deploys::{DeployKind, DeployRow, DeployState, NewDeploy};
-pub use launches::{LaunchRow, LaunchState, Purpose};
-pub use releases::{GoLive, NewRelease, ReleaseRow, ReleaseState};
-pub use services::{AttachmentRow, ServiceRow};
+pub(crate) use apps::{StageKey, StageRow};
+pub(crate) use config::ConfigRow;
+pub(crate) use deploys::{DeployKind, DeployRow, DeployState, NewDeploy};
+pub(crate) use launches::{LaunchRow, LaunchState, Purpose};
+pub(crate) use releases::{GoLive, NewRelease, ReleaseRow, ReleaseState};
+pub(crate) use services::{AttachmentRow, ServiceRow};
 
 /// The open database.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     connection: Mutex<Connection>,
 }
 
@@ -42,7 +42,7 @@ impl Store {
     /// # Errors
     /// [`ControlError::DamagedStore`] when SQLite's own check finds damage,
     /// [`ControlError::NewerSchema`] when a newer dozen wrote it. The file is left as it is.
-    pub fn open(path: &Path) -> Result<Self, ControlError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, ControlError> {
         let damaged = |detail: String| ControlError::DamagedStore { path: path.to_owned(), detail };
         let not_a_database = |error: rusqlite::Error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
@@ -75,20 +75,20 @@ impl Store {
     }
 
     /// A small fact about the server itself.
-    pub fn fact(&self, name: &str) -> Result<Option<String>, ControlError> {
+    pub(crate) fn fact(&self, name: &str) -> Result<Option<String>, ControlError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
         Ok(query.query_row([name], |row| row.get(0)).optional()?)
     }
 
     /// Remembers a small fact about the server itself.
-    pub fn set_fact(&self, name: &str, value: &str) -> Result<(), ControlError> {
+    pub(crate) fn set_fact(&self, name: &str, value: &str) -> Result<(), ControlError> {
         self.lock().execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?1, ?2)", [name, value])?;
         Ok(())
     }
 
     /// Whether any secret is stored: then the key may not be made anew.
-    pub fn has_secrets(&self) -> Result<bool, ControlError> {
+    pub(crate) fn has_secrets(&self) -> Result<bool, ControlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)
                    OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)";
         Ok(self.lock().query_row(sql, [], |row| row.get(0))?)
@@ -96,12 +96,12 @@ impl Store {
 }
 
 /// Unix seconds now.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
 /// Unix milliseconds now.
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 

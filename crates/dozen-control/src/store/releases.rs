@@ -24,7 +24,7 @@ words! {
 
 /// A release.
 #[derive(Debug, Clone)]
-pub struct ReleaseRow {
+pub(crate) struct ReleaseRow {
     /// Its number.
     pub number: ReleaseNumber,
     /// The deploy that made it.
@@ -49,7 +49,7 @@ pub struct ReleaseRow {
 
 /// A release to be written.
 #[derive(Debug)]
-pub struct NewRelease<'a> {
+pub(crate) struct NewRelease<'a> {
     /// The deploy that makes it.
     pub deploy: i64,
     /// Its image.
@@ -66,7 +66,7 @@ pub struct NewRelease<'a> {
 
 /// What changes together when a release becomes the one that serves.
 #[derive(Debug)]
-pub struct GoLive<'a> {
+pub(crate) struct GoLive<'a> {
     /// Stage row.
     pub stage: i64,
     /// The release.
@@ -106,7 +106,7 @@ impl Store {
     ///
     /// The number, the release and its place in the deploy are one transaction: a killed server
     /// finds all of it or nothing.
-    pub fn add_release(
+    pub(crate) fn add_release(
         &self,
         stage: i64,
         new: &NewRelease<'_>,
@@ -142,14 +142,14 @@ impl Store {
     }
 
     /// One release.
-    pub fn release(&self, stage: i64, release: ReleaseNumber) -> Result<Option<ReleaseRow>, ControlError> {
+    pub(crate) fn release(&self, stage: i64, release: ReleaseNumber) -> Result<Option<ReleaseRow>, ControlError> {
         let connection = self.lock();
         let sql = format!("{RELEASE} WHERE releases.stage = ?1 AND releases.number = ?2");
         Ok(connection.query_row(&sql, params![stage, release.0.cast_signed()], release_row).optional()?)
     }
 
     /// The newest releases, newest first.
-    pub fn releases(&self, stage: i64, limit: u32) -> Result<Vec<ReleaseRow>, ControlError> {
+    pub(crate) fn releases(&self, stage: i64, limit: u32) -> Result<Vec<ReleaseRow>, ControlError> {
         let connection = self.lock();
         let sql = format!("{RELEASE} WHERE releases.stage = ?1 ORDER BY releases.number DESC LIMIT ?2");
         let mut query = connection.prepare_cached(&sql)?;
@@ -161,7 +161,7 @@ impl Store {
     /// of and the states of its and the old one's launches change together.
     ///
     /// From here on the route table follows from the store.
-    pub fn make_current(&self, live: &GoLive<'_>) -> Result<(), ControlError> {
+    pub(crate) fn make_current(&self, live: &GoLive<'_>) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         let both = params![live.stage, live.release.0.cast_signed()];
@@ -186,14 +186,14 @@ impl Store {
     }
 
     /// Remembers that a release did not go live.
-    pub fn fail_release(&self, stage: i64, release: ReleaseNumber) -> Result<(), ControlError> {
+    pub(crate) fn fail_release(&self, stage: i64, release: ReleaseNumber) -> Result<(), ControlError> {
         let sql = "UPDATE release_states SET state = 'failed' WHERE stage = ?1 AND number = ?2 AND state = 'pending'";
         self.lock().execute(sql, params![stage, release.0.cast_signed()])?;
         Ok(())
     }
 
     /// Images that the last `keep` releases of each stage use, and what open deploys built.
-    pub fn images_in_use(&self, keep: u32) -> Result<BTreeSet<Digest>, ControlError> {
+    pub(crate) fn images_in_use(&self, keep: u32) -> Result<BTreeSet<Digest>, ControlError> {
         let connection = self.lock();
         let sql = "SELECT image FROM (SELECT image, ROW_NUMBER() OVER (PARTITION BY stage ORDER BY number DESC) AS n
                      FROM releases) WHERE n <= ?1

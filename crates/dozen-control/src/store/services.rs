@@ -8,7 +8,7 @@ use crate::error::ControlError;
 
 /// A backing service of a stage.
 #[derive(Debug, Clone)]
-pub struct ServiceRow {
+pub(crate) struct ServiceRow {
     /// Row id, also the name of its data folder.
     pub id: i64,
     /// Its name.
@@ -25,7 +25,7 @@ pub struct ServiceRow {
 
 /// A service bound to a config var.
 #[derive(Debug, Clone)]
-pub struct AttachmentRow {
+pub(crate) struct AttachmentRow {
     /// The var.
     pub var: ConfigVar,
     /// The service's row id.
@@ -45,7 +45,7 @@ fn service_row(row: &Row<'_>) -> rusqlite::Result<ServiceRow> {
 
 impl Store {
     /// The services of a stage by name.
-    pub fn services(&self, stage: i64) -> Result<Vec<ServiceRow>, ControlError> {
+    pub(crate) fn services(&self, stage: i64) -> Result<Vec<ServiceRow>, ControlError> {
         let connection = self.lock();
         let sql = "SELECT id, name, kind, path, sealed_url, created_at FROM services WHERE stage = ?1 ORDER BY name";
         let mut query = connection.prepare_cached(sql)?;
@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ControlError::ServiceTaken`] when the stage has one of that name.
-    pub fn create_service(&self, stage: i64, service: &ServiceRow) -> Result<i64, ControlError> {
+    pub(crate) fn create_service(&self, stage: i64, service: &ServiceRow) -> Result<i64, ControlError> {
         let connection = self.lock();
         let made = connection.execute(
             "INSERT OR IGNORE INTO services (stage, name, kind, path, sealed_url, created_at)
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// What is attached to the next release, by var.
-    pub fn attachments(&self, stage: i64) -> Result<Vec<AttachmentRow>, ControlError> {
+    pub(crate) fn attachments(&self, stage: i64) -> Result<Vec<AttachmentRow>, ControlError> {
         let connection = self.lock();
         let sql = "SELECT var, service FROM attachments WHERE stage = ?1 ORDER BY var";
         let mut query = connection.prepare_cached(sql)?;
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Replaces the stage's attachments in one transaction.
-    pub fn replace_attachments(&self, stage: i64, rows: &[AttachmentRow]) -> Result<(), ControlError> {
+    pub(crate) fn replace_attachments(&self, stage: i64, rows: &[AttachmentRow]) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         replace_in(&change, stage, rows)?;

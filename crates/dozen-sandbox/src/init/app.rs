@@ -141,5 +141,8 @@ fn candidates(program: &[u8], command: &CommandSpec) -> Vec<PathBuf> {
     let path = command.env.iter().find(|(name, _)| name.as_bytes() == b"PATH");
     let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_bytes());
     // An empty part would mean the working directory, and an app does not want to mean that.
-    path.split(|&byte| byte == b':').filter(|part| !part.is_empty()).map(|part| as_path(part).join(as_path(program))).collect()
+    path.split(|&byte| byte == b':')
+        .filter(|part| !part.is_empty())
+        .map(|part| as_path(part).join(as_path(program)))
+        .collect()
 }

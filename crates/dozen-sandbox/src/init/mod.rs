@@ -67,7 +67,12 @@ pub(crate) fn run(mut cradle: Cradle, spec: LaunchSpec, keeper: Keeper, mount_po
     }
 }
 
-fn launch_and_serve(cradle: &mut Cradle, mut spec: LaunchSpec, keeper: Keeper, mount_point: &Path) -> Step<()> {
+fn launch_and_serve(
+    cradle: &mut Cradle,
+    mut spec: LaunchSpec,
+    keeper: Keeper,
+    mount_point: &Path,
+) -> Step<()> {
     close_what_is_not_ours(cradle).step(|| "close inherited descriptors".into())?;
     let child_ends = signals::child_ends().step(|| "watch for the end of processes".into())?;
     // The shim keeps its own files from others; what is made in the new root and by the app is as usual.
@@ -88,7 +93,8 @@ fn launch_and_serve(cradle: &mut Cradle, mut spec: LaunchSpec, keeper: Keeper, m
 /// A fork has everything of the shim's: client connections, log files, the directory.
 fn close_what_is_not_ours(cradle: &Cradle) -> io::Result<()> {
     let (app, kept) = (&cradle.app, &cradle.kept);
-    let streams = [&app.input, &app.output, &app.error, &kept.output, &kept.error, &kept.input, &cradle.lifeline];
+    let streams =
+        [&app.input, &app.output, &app.error, &kept.output, &kept.error, &kept.input, &cradle.lifeline];
     let record = cradle.exit_record.as_raw_fd();
     let mut keep: Vec<RawFd> = vec![cradle.shim.as_raw_fd(), cradle.listener.as_raw_fd(), record];
     keep.extend(streams.into_iter().flatten().map(|fd| fd.as_raw_fd()));

@@ -83,7 +83,12 @@ pub(crate) struct Takeover {
 }
 
 /// Answers [`Order::TakeOver`].
-pub(crate) fn send_takeover(shim: impl AsFd, init: &OwnedFd, main: &OwnedFd, kept: &KeptEnds) -> io::Result<()> {
+pub(crate) fn send_takeover(
+    shim: impl AsFd,
+    init: &OwnedFd,
+    main: &OwnedFd,
+    kept: &KeptEnds,
+) -> io::Result<()> {
     let ends = [&kept.output, &kept.error, &kept.input, &kept.terminal];
     let which = ends.iter().enumerate().fold(0, |which, (bit, end)| which | u8::from(end.is_some()) << bit);
     let given = ends.into_iter().flatten();

@@ -120,7 +120,8 @@ impl Init<'_> {
         let connection = &self.connections[index];
         match Order::receive(connection) {
             Ok(Some(Order::TakeOver)) => {
-                orders::send_takeover(connection, &self.own_pidfd, &self.main.pidfd, &self.cradle.kept).is_ok()
+                orders::send_takeover(connection, &self.own_pidfd, &self.main.pidfd, &self.cradle.kept)
+                    .is_ok()
             }
             Ok(Some(Order::Signal { number, all })) => {
                 self.signal(number, all);

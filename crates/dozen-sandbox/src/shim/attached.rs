@@ -235,7 +235,8 @@ impl Shim {
         run.order(Order::Signal { number: libc::SIGHUP, all });
         if self.state.stop.is_none() {
             let grace = u64::try_from(self.spec.stop.grace.as_nanos()).unwrap_or(u64::MAX);
-            self.state.stop = Some(StopState { kill_at: unix_nanos().saturating_add(grace), signalled: true });
+            self.state.stop =
+                Some(StopState { kill_at: unix_nanos().saturating_add(grace), signalled: true });
             self.state.phase = Phase::Stopping;
         }
     }

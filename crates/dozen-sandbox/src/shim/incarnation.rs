@@ -1,8 +1,7 @@
 //! One life of the app: begin it, take it over from a dead shim, and draw the conclusion of its end.
 
 use std::{
-    fs,
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},

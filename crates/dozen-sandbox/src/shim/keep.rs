@@ -90,7 +90,8 @@ impl Shim {
             _ => new_state(&spec, shim, boot_id.clone()),
         };
         let log = LogWriter::new(spec.log_dir.clone(), spec.segment_bytes);
-        let listener = dir.bind_shim_socket().map_err(|reason| format!("could not bind the socket: {reason}"))?;
+        let listener =
+            dir.bind_shim_socket().map_err(|reason| format!("could not bind the socket: {reason}"))?;
         let (attachment, dropped_before) = (Attachment::expected(spec.attach), state.dropped);
         let mut kept = Self {
             dir,

@@ -17,9 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dozen_model::segment::{
-    INDEX_RECORD_BYTES, IndexRecord, index_name, parse_segment_name, segment_name,
-};
+use dozen_model::segment::{INDEX_RECORD_BYTES, IndexRecord, index_name, parse_segment_name, segment_name};
 use rustix::{io::Errno, pipe::SpliceFlags};
 
 use crate::{init::unix_nanos, state::Dropped};
@@ -238,10 +236,9 @@ fn newest_segment(dir: &PathBuf) -> io::Result<Option<u64>> {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
         // An index whose segment could not be made has taken its number all the same.
-        let number = name.strip_suffix(".idx").map_or_else(
-            || parse_segment_name(&name),
-            |stem| parse_segment_name(&format!("{stem}.seg")),
-        );
+        let number = name
+            .strip_suffix(".idx")
+            .map_or_else(|| parse_segment_name(&name), |stem| parse_segment_name(&format!("{stem}.seg")));
         newest = newest.max(number);
     }
     Ok(newest)

@@ -119,8 +119,9 @@ fn read_spec() -> Result<LaunchSpec, String> {
     let read = io::stdin().lock().take(MAX_SPEC_BYTES).read_to_end(&mut json);
     read.map_err(|reason| format!("could not read the launch spec: {reason}"))?;
     // The position says where; the message of the reader could quote a value.
-    let spec = serde_json::from_slice(&json)
-        .map_err(|bad| format!("the launch spec is not valid (line {}, column {})", bad.line(), bad.column()));
+    let spec = serde_json::from_slice(&json).map_err(|bad| {
+        format!("the launch spec is not valid (line {}, column {})", bad.line(), bad.column())
+    });
     wipe(&mut json);
     spec
 }

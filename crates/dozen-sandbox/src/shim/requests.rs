@@ -13,12 +13,10 @@ use std::time::Duration;
 impl Shim {
     /// Reads from and sends to the clients that are ready, and lets go of those that are over.
     pub(super) fn serve_clients(&mut self, ready: &[bool; MAX_CLIENTS]) {
-        for index in 0..self.clients.len() {
-            if ready[index] {
-                self.clients[index].send();
-                self.clients[index].receive();
-                self.hear(index);
-            }
+        for index in (0..self.clients.len()).filter(|&index| ready[index]) {
+            self.clients[index].send();
+            self.clients[index].receive();
+            self.hear(index);
         }
         let attached_left =
             self.clients.iter().any(|client| client.purpose == Purpose::Attached && client.has_ended());

@@ -97,7 +97,8 @@ impl Shim {
                 Some(since) => LAST_WORD.saturating_sub(since.elapsed()).max(Duration::from_millis(100)),
             })
         });
-        let attach = self.attachment.awaited_until().map(|until| until.saturating_duration_since(Instant::now()));
+        let attach =
+            self.attachment.awaited_until().map(|until| until.saturating_duration_since(Instant::now()));
         [backoff, kill, attach].into_iter().flatten().min().map(|wait| wait.min(LONGEST_TIMER))
     }
 }

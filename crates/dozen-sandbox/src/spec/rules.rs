@@ -14,24 +14,36 @@ impl LaunchSpec {
     /// Checks all rules. The reason never quotes an argument or a config var.
     pub fn check(&self) -> Result<(), SandboxError> {
         let refuse = |reason: String| SandboxError::BadSpec { instance: self.instance.clone(), reason };
-        self.check_command().and_then(|()| self.check_policy()).and_then(|()| self.walls.check()).map_err(refuse)
+        self.check_command()
+            .and_then(|()| self.check_policy())
+            .and_then(|()| self.walls.check())
+            .map_err(refuse)
     }
 
     fn check_command(&self) -> Result<(), String> {
         let command = &self.command;
         require(command.argv.first().is_some_and(|program| !program.as_bytes().is_empty()), "no program")?;
         let words = || command.argv.iter().chain(command.env.iter().flat_map(|(name, value)| [name, value]));
-        require(!words().any(|word| word.as_bytes().contains(&0)), "a NUL in the command or its environment")?;
+        require(
+            !words().any(|word| word.as_bytes().contains(&0)),
+            "a NUL in the command or its environment",
+        )?;
         let bytes: usize = words().map(|word| word.as_bytes().len() + 2).sum();
         require(bytes <= MAX_COMMAND_BYTES, "command and environment are larger than 1 MiB")?;
         let is_name = |name: &ByteString| !name.as_bytes().is_empty() && !name.as_bytes().contains(&b'=');
-        require(command.env.iter().all(|(name, _)| is_name(name)), "an environment name that is empty or has a `=`")?;
+        require(
+            command.env.iter().all(|(name, _)| is_name(name)),
+            "an environment name that is empty or has a `=`",
+        )?;
         require_plain(&command.cwd, "the working directory")
     }
 
     fn check_policy(&self) -> Result<(), String> {
         let name_length = self.instance.len();
-        require((1..=128).contains(&name_length) && !self.instance.contains(char::is_control), "a bad instance name")?;
+        require(
+            (1..=128).contains(&name_length) && !self.instance.contains(char::is_control),
+            "a bad instance name",
+        )?;
         require((1..=31).contains(&self.stop.signal), "a stop signal that is none")?;
         require(self.segment_bytes >= 4096, "segments smaller than 4 KiB")?;
         require_plain(&self.log_dir, "the log folder")
@@ -76,7 +88,8 @@ fn require_plain(path: &Path, what: &str) -> Result<(), String> {
 /// A place that the walls do not need for themselves.
 fn require_target(target: &Path) -> Result<(), String> {
     require_plain(target, "the target of a mount")?;
-    let is_whole = ["/", "/app", "/etc", "/usr", "/tmp", "/run"].iter().any(|taken| target == Path::new(taken));
+    let is_whole =
+        ["/", "/app", "/etc", "/usr", "/tmp", "/run"].iter().any(|taken| target == Path::new(taken));
     let is_kernel = ["/proc", "/dev"].iter().any(|taken| target.starts_with(taken));
     require(!is_whole && !is_kernel, &format!("nothing can be mounted at `{}`", target.display()))
 }

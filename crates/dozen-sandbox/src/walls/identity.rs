@@ -29,7 +29,8 @@ impl Keeper {
 /// Gives the new user namespace its one user: the one outside, under its own number.
 pub(super) fn map_own_user(user: WallsUser) -> Step<()> {
     let write = |file: &str, content: String| {
-        fs::write(format!("/proc/self/{file}"), content).step(|| format!("write `{file}` of the user namespace"))
+        fs::write(format!("/proc/self/{file}"), content)
+            .step(|| format!("write `{file}` of the user namespace"))
     };
     // A group may only be mapped by an ordinary user once groups can no longer be dropped to gain
     // what a group is denied.

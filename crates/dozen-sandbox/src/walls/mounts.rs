@@ -79,7 +79,11 @@ pub(super) fn open_layer(path: &Path) -> io::Result<OwnedFd> {
 ///
 /// Layers are named by descriptor number, relative to `/proc/self/fd`: no path needs escaping,
 /// and a value of this call has at most 256 bytes.
-pub(super) fn overlay(layers: &[OwnedFd], upper: Option<[OwnedFd; 2]>, keeper: Keeper) -> io::Result<OwnedFd> {
+pub(super) fn overlay(
+    layers: &[OwnedFd],
+    upper: Option<[OwnedFd; 2]>,
+    keeper: Keeper,
+) -> io::Result<OwnedFd> {
     let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
     rustix::process::chdir("/proc/self/fd")?;
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;

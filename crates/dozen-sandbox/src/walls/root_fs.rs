@@ -81,7 +81,8 @@ pub(super) fn bind_host(root: impl AsFd, path: &Path) -> Step<()> {
 }
 
 fn mount_bind(root: impl AsFd, bind: &Bind) -> Step<()> {
-    let (tree, kind) = mounts::copy_of_tree(&bind.source).step(|| format!("open `{}`", bind.source.display()))?;
+    let (tree, kind) =
+        mounts::copy_of_tree(&bind.source).step(|| format!("open `{}`", bind.source.display()))?;
     let access = if bind.writable { Access::Writable } else { Access::ReadOnly };
     restrict_tree(&tree, access).step(|| format!("restrict `{}`", bind.source.display()))?;
     attach_at(root.as_fd(), &tree, &bind.target, kind_of(kind))
@@ -92,7 +93,8 @@ fn kind_of(kind: FileType) -> Kind {
 }
 
 fn attach_at(root: BorrowedFd<'_>, mount: &OwnedFd, target: &Path, kind: Kind) -> Step<()> {
-    let place = place::make(root, target, kind).step(|| format!("make `{}` to mount on", target.display()))?;
+    let place =
+        place::make(root, target, kind).step(|| format!("make `{}` to mount on", target.display()))?;
     mounts::attach(mount, &place).step(|| format!("mount `{}`", target.display()))
 }
 
@@ -130,7 +132,8 @@ fn make_mount_points(app: &OwnedFd, binds: &[Bind]) -> Step<bool> {
     let mut any = false;
     for bind in binds {
         let Ok(below) = bind.target.strip_prefix("/app") else { continue };
-        let source = fs::symlink_metadata(&bind.source).step(|| format!("open `{}`", bind.source.display()))?;
+        let source =
+            fs::symlink_metadata(&bind.source).step(|| format!("open `{}`", bind.source.display()))?;
         let kind = if source.is_dir() { Kind::Directory } else { Kind::File };
         place::make(app, below, kind).step(|| format!("make `{}` to mount on", bind.target.display()))?;
         any = true;
@@ -145,7 +148,8 @@ fn mount_overlay(
     walls: &Walls,
     keeper: Keeper,
 ) -> Step<()> {
-    let open = |path: &PathBuf| mounts::open_layer(path).step(|| format!("open the layer `{}`", path.display()));
+    let open =
+        |path: &PathBuf| mounts::open_layer(path).step(|| format!("open the layer `{}`", path.display()));
     let target = place.try_clone().step(|| "mount the overlay at `/app`".into())?;
     let mut opened = Vec::with_capacity(layers.len() + 1);
     if place_is_a_layer {

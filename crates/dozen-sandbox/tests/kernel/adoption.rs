@@ -63,14 +63,17 @@ fn a_shim_killed_again_and_again_loses_no_line_and_doubles_none() {
 fn what_an_app_wrote_and_how_it_ended_is_known_after_everybody_was_dead() {
     for user in users() {
         let host = Host::new(user);
-        let spec = host.python("import sys, time\ntime.sleep(0.3)\nprint('x\\n' * 20000, end='')\nsys.exit(42)");
+        let spec =
+            host.python("import sys, time\ntime.sleep(0.3)\nprint('x\\n' * 20000, end='')\nsys.exit(42)");
         let kept = host.start(&spec);
         let state = kept.until_running();
         kept.kill_shim();
         let init = state.init.unwrap();
         wait_for("the end of the app", || (!state.main.unwrap().exists()).then_some(()));
         assert!(init.exists(), "init waits with the output");
-        let Observation::Orphaned(_) = client::observe(&host.instance()).unwrap() else { panic!("not orphaned") };
+        let Observation::Orphaned(_) = client::observe(&host.instance()).unwrap() else {
+            panic!("not orphaned")
+        };
         let state = host.adopt(&spec).until_over();
         assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(42));
         assert_eq!(host.log(), "x\n".repeat(20_000).into_bytes());
@@ -135,7 +138,8 @@ fn an_adopting_shim_goes_on_with_restarts_and_stops() {
     let kept = host.adopt(&spec);
     let first = kept.until_running();
     client::request(&host.instance(), &Request::Signal { number: 9, all: false }).unwrap();
-    let second = kept.until("a new incarnation", |state| state.incarnation == 2 && state.phase == Phase::Running);
+    let second =
+        kept.until("a new incarnation", |state| state.incarnation == 2 && state.phase == Phase::Running);
     assert_ne!(first.main, second.main);
     assert_eq!(second.last_exit.unwrap().status, ExitStatus::Signal(9));
     client::request(&host.instance(), &Request::Stop { grace_millis: None }).unwrap();

@@ -55,7 +55,8 @@ impl Host {
         // test is just starting, would make the program busy.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_shim-probe")).arg(&binary).status();
         assert!(copied.unwrap().success());
-        let binary = if user == User::Ordinary && is_root { as_ordinary(folder.path(), &binary) } else { binary };
+        let binary =
+            if user == User::Ordinary && is_root { as_ordinary(folder.path(), &binary) } else { binary };
         let host = Self { folder, user, app_user: WallsUser { uid, gid }, binary };
         host.dir("release");
         host.write("release/file", "as built\n");
@@ -155,7 +156,8 @@ impl Host {
 
     pub(crate) fn segments(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("logs")).unwrap().map(|entry| entry.unwrap().path());
-        let is_segment = |path: &PathBuf| parse_segment_name(path.file_name().unwrap().to_str().unwrap()).is_some();
+        let is_segment =
+            |path: &PathBuf| parse_segment_name(path.file_name().unwrap().to_str().unwrap()).is_some();
         let mut segments: Vec<_> = entries.filter(is_segment).collect();
         segments.sort();
         segments

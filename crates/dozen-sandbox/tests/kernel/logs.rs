@@ -64,7 +64,10 @@ struct SmallDisk(std::path::PathBuf);
 impl SmallDisk {
     fn under(host: &Host, size: &str) -> Self {
         let path = host.path("logs");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path).status();
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(&path)
+            .status();
         assert!(done.unwrap().success());
         Self(path)
     }
@@ -98,9 +101,14 @@ fn a_full_disk_drops_and_counts_but_never_stops_the_app() {
     kept.until("more lines dropped", |now| now.dropped.bytes > state.dropped.bytes);
     fs::remove_file(&ballast).unwrap();
     let markers = wait_for("the marks of the gap", || {
-        let records: Vec<IndexRecord> = host.segments().iter().flat_map(|segment| host.index(segment)).collect();
-        let lines = records.iter().find_map(|it| if let IndexRecord::LinesDropped { lines, .. } = it { Some(*lines) } else { None });
-        let bytes = records.iter().find_map(|it| if let IndexRecord::BytesDropped { bytes, .. } = it { Some(*bytes) } else { None });
+        let records: Vec<IndexRecord> =
+            host.segments().iter().flat_map(|segment| host.index(segment)).collect();
+        let lines = records.iter().find_map(|it| {
+            if let IndexRecord::LinesDropped { lines, .. } = it { Some(*lines) } else { None }
+        });
+        let bytes = records.iter().find_map(|it| {
+            if let IndexRecord::BytesDropped { bytes, .. } = it { Some(*bytes) } else { None }
+        });
         Some((lines?, bytes?, records))
     });
     assert!(markers.0 > 1000 && markers.1 > 10_000, "{markers:?}");

@@ -58,7 +58,9 @@ fn each_incarnation_has_fresh_walls() {
     let mut spec = host.python(program);
     spec.restart = Restart::Always;
     let kept = host.start(&spec);
-    kept.until("a second life", |state| state.incarnation == 2 && matches!(state.phase, Phase::Backoff { .. }));
+    kept.until("a second life", |state| {
+        state.incarnation == 2 && matches!(state.phase, Phase::Backoff { .. })
+    });
     assert_eq!(host.log_text(), "[]\n[]\n");
 }
 

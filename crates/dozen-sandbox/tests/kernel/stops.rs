@@ -46,7 +46,8 @@ fn an_app_that_ignores_term_is_killed_after_the_grace_period_with_all_its_childr
 #[test]
 fn kill_ends_everything_without_grace() {
     let host = Host::new(users()[0]);
-    let kept = host.start(&host.python("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)"));
+    let kept =
+        host.start(&host.python("import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)"));
     kept.until_running();
     client::request(&host.instance(), &Request::Kill {}).unwrap();
     assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Signal(9));

@@ -52,7 +52,8 @@ fn an_overlay_of_layers_is_read_only_and_upper_layers_hide_lower_ones() {
         host.dir("assets");
         host.write("assets/style.css", "body");
         host.write("assets/file", "from above");
-        let program = "print(open('/app/file').read(), open('/app/style.css').read(), attempt(open, '/app/file', 'a'))";
+        let program =
+            "print(open('/app/file').read(), open('/app/style.css').read(), attempt(open, '/app/file', 'a'))";
         let mut spec = host.python(&attempts(program));
         spec.walls.app.push(host.path("assets"));
         assert_eq!(host.output_of(&spec), "from above body EROFS\n", "{:?}", host.user);
@@ -154,7 +155,9 @@ fn an_app_cannot_mount_or_rename_the_host() {
 fn shared_memory_of_the_host_is_not_visible() {
     each_user(|host| {
         let mine = fs::read_link("/proc/self/ns/ipc").unwrap();
-        let output = host.output_of(&host.python("import os; print(os.readlink('/proc/self/ns/ipc'), os.listdir('/dev/shm'))"));
+        let output = host.output_of(
+            &host.python("import os; print(os.readlink('/proc/self/ns/ipc'), os.listdir('/dev/shm'))"),
+        );
         assert!(!output.contains(mine.to_str().unwrap()) && output.ends_with("[]\n"), "{output}");
     });
 }
@@ -183,7 +186,10 @@ fn the_hosts_files_are_not_visible() {
         assert_eq!(lines[1], "ENOENT ENOENT ENOENT ENOENT ENOENT ENOENT", "{:?}: {output}", host.user);
         assert_eq!(lines[2], format!("app:x:{}:{}:app:/tmp:/bin/sh", host.app_user.uid, host.app_user.gid));
         assert_eq!(lines.len(), 5, "{output}");
-        assert!(lines[0].starts_with("['app', 'bin', 'dev', 'etc', 'lib',") && !lines[0].contains("root"), "{output}");
+        assert!(
+            lines[0].starts_with("['app', 'bin', 'dev', 'etc', 'lib',") && !lines[0].contains("root"),
+            "{output}"
+        );
     });
 }
 
@@ -273,7 +279,10 @@ fn a_launch_that_cannot_be_says_which_step_and_why() {
         let missing = "No such file or directory (os error 2)";
         let gunicorn = reason_of(host.spec(&["gunicorn", "--bind", "secret"]));
         assert_eq!(gunicorn, format!("could not find the program `gunicorn` in `PATH`: {missing}"));
-        assert_eq!(reason_of(host.spec(&["/app/no"])), format!("could not find the program `/app/no`: {missing}"));
+        assert_eq!(
+            reason_of(host.spec(&["/app/no"])),
+            format!("could not find the program `/app/no`: {missing}")
+        );
         let not_executable = reason_of(host.spec(&["/app/file"]));
         assert_eq!(not_executable, "could not execute `/app/file`: Permission denied (os error 13)");
         host.write("release/script", "#!/opt/no/python\n");
@@ -282,7 +291,10 @@ fn a_launch_that_cannot_be_says_which_step_and_why() {
         assert!(interpreter.contains("whose interpreter is not inside the walls"), "{interpreter}");
         let mut spec = host.spec(&["true"]);
         spec.command.cwd = "/app/nowhere".into();
-        assert_eq!(reason_of(spec), format!("could not enter the working directory `/app/nowhere`: {missing}"));
+        assert_eq!(
+            reason_of(spec),
+            format!("could not enter the working directory `/app/nowhere`: {missing}")
+        );
         let mut spec = host.spec(&["true"]);
         spec.walls.app.push("/no/such/layer".into());
         assert_eq!(reason_of(spec), format!("could not open the layer `/no/such/layer`: {missing}"));
@@ -329,7 +341,8 @@ fn holds(pid: u32, needle: &[u8]) -> bool {
         let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
         let [start, end] = [start, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
         let mut bytes = vec![0; (end - start) as usize];
-        memory.read_at(&mut bytes, start).is_ok() && bytes.windows(needle.len()).any(|window| window == needle)
+        memory.read_at(&mut bytes, start).is_ok()
+            && bytes.windows(needle.len()).any(|window| window == needle)
     })
 }
 
@@ -339,7 +352,10 @@ fn an_ordinary_user_cannot_run_an_app_as_somebody_else() {
     let mut spec = host.spec(&["true"]);
     spec.walls.user.uid = 1;
     let refused = client::spawn_shim(&host.binary, &host.instance(), &spec, LaunchMode::Start).unwrap_err();
-    assert_eq!(refused.to_string(), "the shim of `web.1` gave up: an ordinary user can only run an app as itself");
+    assert_eq!(
+        refused.to_string(),
+        "the shim of `web.1` gave up: an ordinary user can only run an app as itself"
+    );
 }
 
 #[test]

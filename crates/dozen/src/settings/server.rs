@@ -50,6 +50,8 @@ pub(crate) struct ServerSettings {
     pub(crate) path: OsString,
     /// The user's home folder, where build tools are looked for too.
     pub(crate) user_home: Option<PathBuf>,
+    /// Where tests hold the server, see `dozen_control::barrier`.
+    pub(crate) barriers: Option<PathBuf>,
     /// Where the user's systemd units are.
     pub(crate) config_home: Option<PathBuf>,
 }
@@ -127,6 +129,7 @@ impl ServerSettings {
             key_file,
             binary: common.binary.clone(),
             build_env: build_variables(env),
+            barriers: env.path("DOZEN_BARRIERS")?,
             pyenv_root: env
                 .xdg("PYENV_ROOT")
                 .or_else(|| user_home.as_ref().map(|home| home.join(".pyenv")))

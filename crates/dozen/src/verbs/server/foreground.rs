@@ -1,6 +1,6 @@
 //! `dozen server start`: control in the foreground, logging to stdout.
 
-use std::path::PathBuf;
+use dozen_control::ServerOptions;
 
 use crate::{
     cli_error::{CliError, ExitStatus},
@@ -29,32 +29,19 @@ pub(super) fn start_log(session: &Session) {
     );
 }
 
-// INTEGRATION: this is the one place that calls the control plane. Its `ServerOptions` are made
-// of `settings` field by field:
-//
-//     dozen_control::server::run(ServerOptions { home, run, listen, domain, key_file, binary,
-//         build_env, pyenv_root, path, user_home })
-//
-// Until then it says that there is nothing to start.
 fn run_control(settings: ServerSettings) -> Result<(), CliError> {
-    let ServerSettings {
-        home,
-        run,
-        listen,
-        domain,
-        key_file,
-        binary,
-        build_env,
-        pyenv_root,
-        path,
-        user_home,
-        ..
-    } = settings;
-    let _: (PathBuf, PathBuf, Option<PathBuf>, PathBuf, Option<PathBuf>, Option<PathBuf>) =
-        (home, run, key_file, binary, pyenv_root, user_home);
-    let _ = (listen, domain, build_env, path);
-    Err(CliError::Unavailable {
-        message: "the control plane is not part of this build".to_owned(),
-        hint: None,
-    })
+    let options = ServerOptions {
+        home: settings.home,
+        run: settings.run,
+        listen: settings.listen,
+        domain: settings.domain,
+        key_file: settings.key_file,
+        binary: settings.binary,
+        build_env: settings.build_env,
+        pyenv_root: settings.pyenv_root,
+        path: settings.path,
+        user_home: settings.user_home,
+        barriers: settings.barriers,
+    };
+    dozen_control::server::run(options).map_err(|error| CliError::Refused(Box::new(error.body())))
 }
