@@ -27,7 +27,10 @@ pub(super) fn unpack_into(change: &Change) -> Result<String, ControlError> {
     let tree = folder.join("tree");
     let limits = SourceLimits::default();
     let unpacked = match change.deploy.source.archive {
-        None => unpack(std::io::BufReader::new(file), &tree, limits).map_err(build_error)?,
+        None => {
+            make(&tree, 0o755)?;
+            unpack(std::io::BufReader::new(file), &tree, limits).map_err(build_error)?
+        }
         Some(format) => {
             let format = match format {
                 wire::ArchiveFormat::TarGz => ArchiveFormat::TarGz,
