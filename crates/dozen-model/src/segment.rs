@@ -277,14 +277,19 @@ mod tests {
     fn a_torn_record_at_the_end_is_left_out() {
         let mut bytes = IndexRecord::Chunk { end: 5, at: 6 }.encode().to_vec();
         bytes.extend([1; 15]);
-        assert_eq!(IndexRecord::decode_all(&bytes).collect::<Vec<_>>(), [IndexRecord::Chunk { end: 5, at: 6 }]);
+        assert_eq!(
+            IndexRecord::decode_all(&bytes).collect::<Vec<_>>(),
+            [IndexRecord::Chunk { end: 5, at: 6 }]
+        );
     }
 
     #[test]
     fn a_number_has_one_name() {
         assert_eq!(parse_segment_name(&segment_name(42)), Some(42));
         assert_eq!(parse_segment_name(&segment_name(12_345_678_901)), Some(12_345_678_901));
-        for bad in ["42.seg", "00000000042.seg", "0000000042.idx", "+000000042.seg", "0000000042seg", ".seg", ""] {
+        for bad in
+            ["42.seg", "00000000042.seg", "0000000042.idx", "+000000042.seg", "0000000042seg", ".seg", ""]
+        {
             assert_eq!(parse_segment_name(bad), None, "{bad}");
         }
     }
@@ -310,7 +315,8 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_at_a_character() {
         let mut out = String::new();
-        StreamLine { at: 1, process: "p".into(), text: "é".repeat(MAX_STREAM_TEXT_BYTES) }.encode_into(&mut out);
+        StreamLine { at: 1, process: "p".into(), text: "é".repeat(MAX_STREAM_TEXT_BYTES) }
+            .encode_into(&mut out);
         assert!(out.len() < MAX_STREAM_TEXT_BYTES + 32 && out.ends_with("…\n"));
     }
 

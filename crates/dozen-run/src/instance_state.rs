@@ -94,3 +94,72 @@ impl ExitReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dozen_sandbox::{
+        ProcessIdentity,
+        state::{Dropped, Exit},
+    };
+
+    use super::*;
+
+    fn state(phase: Phase, incarnation: u32, last: Option<(u64, ExitStatus)>) -> InstanceState {
+        InstanceState::of(state::InstanceState {
+            boot_id: String::new(),
+            instance: "web.1".into(),
+            shim: ProcessIdentity { pid: 1, start_ticks: 1 },
+            init: None,
+            main: None,
+            incarnation,
+            phase,
+            restarts: incarnation.saturating_sub(1),
+            failures: 0,
+            started_at: 0,
+            last_exit: last.map(|(at, status)| Exit { status, at }),
+            launch_error: None,
+            stop: None,
+            walls: vec![],
+            pipe_bytes: 0,
+            dropped: Dropped::default(),
+            log_trouble: None,
+        })
+    }
+
+    #[test]
+    fn a_shims_first_pause_is_no_back_off() {
+        let first = state(Phase::Backoff { until: 0 }, 0, None);
+        assert_eq!((first.word(), first.exit_after(0)), ("starting", None));
+        let crashed = state(Phase::Backoff { until: 0 }, 1, Some((5, ExitStatus::Code(3))));
+        assert_eq!((crashed.word(), crashed.exit_after(0)), ("backoff", Some(ExitReason::Status(3))));
+    }
+
+    #[test]
+    fn a_restart_counts_only_after_it_came_into_our_hands() {
+        let again = state(Phase::Running, 3, Some((5, ExitStatus::Signal(11))));
+        assert_eq!(again.exit_after(1), Some(ExitReason::Signal(11)));
+        assert_eq!(again.exit_after(2), None);
+    }
+
+    #[test]
+    fn why_a_launch_came_to_nothing_outlives_the_next_try() {
+        let mut failed = state(Phase::Backoff { until: 0 }, 1, Some((5, ExitStatus::LaunchFailed)));
+        failed.reported.launch_error = Some("no program".into());
+        let mut next = state(Phase::Starting, 2, Some((5, ExitStatus::LaunchFailed)));
+        next.keep_launch_error_of(&failed);
+        assert_eq!(next.last_exit(), Some(ExitReason::NotStarted("no program".into())));
+        let mut other = state(Phase::Backoff { until: 0 }, 2, Some((9, ExitStatus::Code(1))));
+        other.keep_launch_error_of(&failed);
+        assert_eq!(other.reported.launch_error, None);
+    }
+
+    #[test]
+    fn an_end_that_nobody_asked_for_is_a_crash_unless_it_is_a_success() {
+        for (status, word) in [(ExitStatus::Code(0), "exited"), (ExitStatus::Code(1), "crashed")] {
+            assert_eq!(state(Phase::Exited, 1, Some((5, status))).word(), word);
+        }
+        let mut stopped = state(Phase::Exited, 1, Some((5, ExitStatus::Signal(15))));
+        stopped.reported.stop = Some(dozen_sandbox::state::StopState { kill_at: 0, signalled: true });
+        assert_eq!(stopped.word(), "exited");
+    }
+}

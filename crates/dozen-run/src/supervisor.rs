@@ -58,8 +58,8 @@ pub struct Supervisor {
     watcher: Watcher,
 }
 
-/// How soon, and how often, a shim that lives but does not answer is looked at again.
-const SHIM_DYING: (Duration, u32) = (Duration::from_millis(10), 50);
+/// How soon, and how often, a shim that does not answer (not yet, or no more) is looked at again.
+const SHIM_SILENT: (Duration, u32) = (Duration::from_millis(10), 50);
 
 /// What became of an instance while nobody watched it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +127,13 @@ impl Supervisor {
         let mut silent = 0;
         loop {
             let state = match self.link(id).observe()? {
+                // A folder without a state: its shim may be about to write the first one, and what
+                // is called gone must not begin afterwards.
+                Observation::Absent if silent < SHIM_SILENT.1 && self.folder(id).exists() => {
+                    silent += 1;
+                    std::thread::sleep(SHIM_SILENT.0);
+                    continue;
+                }
                 Observation::Absent => return Ok(self.gone(id)),
                 Observation::Over(last) => self.over(id, *last),
                 Observation::Kept(last) => {
@@ -134,9 +141,9 @@ impl Supervisor {
                     match self.follow(id) {
                         Ok(state) => state,
                         // A shim that dies in this moment is found dead in the next round.
-                        Err(_) if silent < SHIM_DYING.1 => {
+                        Err(_) if silent < SHIM_SILENT.1 => {
                             silent += 1;
-                            std::thread::sleep(SHIM_DYING.0);
+                            std::thread::sleep(SHIM_SILENT.0);
                             continue;
                         }
                         Err(error) => return Err(error),

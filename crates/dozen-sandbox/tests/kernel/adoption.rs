@@ -1,6 +1,7 @@
 //! kill -9 of the shim: no line lost, none twice, the exit status known.
 
 use std::{
+    io::{Read as _, Write as _},
     os::fd::AsFd as _,
     time::{Duration, Instant},
 };
@@ -144,6 +145,24 @@ fn an_adopting_shim_goes_on_with_restarts_and_stops() {
     assert_eq!(second.last_exit.unwrap().status, ExitStatus::Signal(9));
     client::request(&host.instance(), &Request::Stop { grace_millis: None }).unwrap();
     assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Signal(15));
+}
+
+#[test]
+fn a_client_hears_the_end_of_a_killed_shim_although_init_is_a_copy_of_it() {
+    let host = Host::new(users()[0]);
+    let mut spec = host.python("import time; time.sleep(60)");
+    spec.restart = Restart::Always;
+    let kept = host.start(&spec);
+    kept.until_running();
+    let mut stream = client::connect(&host.instance()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(b"{\"do\":\"subscribe\"}\n").unwrap();
+    client::request(&host.instance(), &Request::Signal { number: 9, all: false }).unwrap();
+    kept.until("a second init", |state| state.incarnation == 2 && state.phase == Phase::Running);
+    kept.kill_shim();
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).unwrap();
+    assert!(!heard.is_empty());
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::{
     fs::{self, Permissions},
+    io::Write as _,
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -55,8 +56,7 @@ impl Host {
         // test is just starting, would make the program busy.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_shim-probe")).arg(&binary).status();
         assert!(copied.unwrap().success());
-        let binary =
-            if user == User::Ordinary && is_root { as_ordinary(folder.path(), &binary) } else { binary };
+        let binary = if is_root { as_user(folder.path(), &binary, user) } else { binary };
         let host = Self { folder, user, app_user: WallsUser { uid, gid }, binary };
         host.dir("release");
         host.write("release/file", "as built\n");
@@ -188,12 +188,19 @@ impl Drop for Host {
     }
 }
 
-/// A program that becomes the ordinary user and then the shim.
-fn as_ordinary(folder: &Path, binary: &Path) -> PathBuf {
-    let path = folder.join("shim-probe-as-ordinary-user");
-    let user = format!("--reuid {ORDINARY_UID} --regid {ORDINARY_UID} --clear-groups");
-    let script = format!("#!/bin/sh\nexec /usr/bin/setpriv {user} -- {} \"$@\"\n", binary.display());
-    fs::write(&path, script).unwrap();
+/// A program that becomes the user and then the shim. Root comes with groups that an app must not have.
+fn as_user(folder: &Path, binary: &Path, user: User) -> PathBuf {
+    let path = folder.join("shim-probe-as-user");
+    let options = match user {
+        User::Root => "--groups 4,24".to_owned(),
+        User::Ordinary => format!("--reuid {ORDINARY_UID} --regid {ORDINARY_UID} --clear-groups"),
+    };
+    let script = format!("#!/bin/sh\nexec /usr/bin/setpriv {options} -- {} \"$@\"\n", binary.display());
+    // By another process, for the same reason as above.
+    let mut writer =
+        Command::new("tee").arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    assert!(writer.wait().unwrap().success());
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     path
 }

@@ -256,8 +256,10 @@ fn a_volume_is_mounted_where_the_image_has_no_directory() {
 fn a_link_in_a_layer_cannot_move_a_mount() {
     each_user(|host| {
         let media = host.dir("media");
+        host.dir("release/elsewhere");
         symlink("/etc", host.path("release/media")).unwrap();
-        for target in ["/app/media", "/app/media/below"] {
+        symlink("elsewhere", host.path("release/near")).unwrap();
+        for target in ["/app/media", "/app/media/below", "/app/near", "/app/near/below"] {
             let mut spec = host.python("print(1)");
             spec.walls.binds = vec![Bind { source: media.clone(), target: target.into(), writable: true }];
             let (state, output) = host.run(&spec);

@@ -1,0 +1,246 @@
+//! The machine of a test: a home, free ports, a server, and their clean-up.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{client, project::Project};
+
+/// A server with a temporary home. Dropping it stops the apps, the server and removes the home.
+pub struct TestHost {
+    home: tempfile::TempDir,
+    server: Option<Child>,
+    port: u16,
+    env: Vec<(String, String)>,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The same, but the command must have succeeded.
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        assert_eq!(self.status, 0, "{self:#?}");
+        self
+    }
+
+    /// The same, but the command must have failed with `status`.
+    #[track_caller]
+    pub fn fails_with(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "{self:#?}");
+        self
+    }
+
+    /// Its standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+impl TestHost {
+    /// A home with a server.
+    pub fn start() -> Self {
+        let mut host = Self::without_server();
+        host.start_server();
+        host
+    }
+
+    /// A home with a server that has further settings.
+    pub fn start_with(env: &[(&str, &str)]) -> Self {
+        let mut host = Self::without_server();
+        host.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        host.start_server();
+        host
+    }
+
+    /// A home whose server is not started yet.
+    pub fn without_server() -> Self {
+        let home = tempfile::Builder::new().prefix("dz").tempdir().expect("a temporary home");
+        Self { home, server: None, port: 0, env: Vec::new() }
+    }
+
+    /// Starts the server, with the port it had before if it had one.
+    pub fn start_server(&mut self) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.home().join("server.log"))
+            .expect("the server's log");
+        let child = self
+            .command(["server", "start"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log again"))
+            .stderr(log)
+            .spawn()
+            .expect("the server");
+        self.server = Some(child);
+        let info = wait_for("the server to answer", Duration::from_secs(20), || {
+            let ran = self.dozen(["server", "status", "--json"]);
+            (ran.status == 0).then(|| ran.json())
+        });
+        let address = info["listen"][0].as_str().expect("an address");
+        self.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    }
+
+    /// The process id of control, started by [`TestHost::start_server`].
+    pub fn control_pid(&self) -> u32 {
+        self.server.as_ref().expect("a server").id()
+    }
+
+    /// Kills control (-9) and waits until it is gone. Router, shims and apps stay.
+    pub fn kill_control(&mut self) {
+        let mut server = self.server.take().expect("a server");
+        server.kill().expect("kill -9");
+        server.wait().expect("its end");
+    }
+
+    /// The process id of the router.
+    pub fn router_pid(&self) -> u32 {
+        let info = self.dozen(["server", "status", "--json"]).succeeds().json();
+        info["router_pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a router")
+    }
+
+    /// The temporary folder: `state` in it is `DOZEN_HOME`.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// `DOZEN_HOME`.
+    pub fn state(&self) -> PathBuf {
+        self.home().join("state")
+    }
+
+    /// The port of the router.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A setting for every command from now on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A command of the real binary, in this host's surroundings.
+    pub fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = Command::new(binary());
+        let listen = format!("127.0.0.1:{}", self.port);
+        command.args(words).env("DOZEN_HOME", self.state()).env("DOZEN_LISTEN", listen).env("NO_COLOR", "1");
+        for name in ["DOZEN_RUN", "DOZEN_SERVER", "DOZEN_APP", "DOZEN_STAGE", "XDG_RUNTIME_DIR"] {
+            command.env_remove(name);
+        }
+        for (name, value) in &self.env {
+            command.env(name, value);
+        }
+        command.current_dir(self.home()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn dozen<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Ran {
+        self.command(words).output().expect("the binary").into()
+    }
+
+    /// Runs a command to its end in a folder.
+    pub fn dozen_in<'a>(&self, folder: &Path, words: impl IntoIterator<Item = &'a str>) -> Ran {
+        self.command(words).current_dir(folder).output().expect("the binary").into()
+    }
+
+    /// Deploys a project by `up` under its folder's name.
+    #[track_caller]
+    pub fn up(&self, project: &Project) -> Ran {
+        self.dozen_in(project.folder(), ["up", "."]).succeeds()
+    }
+
+    /// `GET` of a path of an app.
+    pub fn get(&self, app: &str, path: &str) -> client::Answer {
+        client::get(self.port, &format!("{app}.localhost"), path)
+    }
+
+    /// `dozen ps --json` of an app.
+    pub fn ps(&self, app: &str) -> Value {
+        self.dozen(["ps", "-a", app, "--json"]).succeeds().json()
+    }
+
+    /// Names of the instances that are up, draining ones left out.
+    pub fn up_instances(&self, app: &str) -> Vec<String> {
+        let status = self.ps(app);
+        let instances = status["instances"].as_array().cloned().unwrap_or_default();
+        let up = instances.iter().filter(|instance| instance["state"] == "up");
+        up.filter_map(|instance| instance["name"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+impl Drop for TestHost {
+    fn drop(&mut self) {
+        if self.server.is_none() && self.state().join("state.db").exists() && self.port != 0 {
+            self.start_server();
+        }
+        let Some(mut server) = self.server.take() else { return };
+        let stopped = self.dozen(["server", "stop", "--all"]);
+        if stopped.status != 0 {
+            let _ = server.kill();
+        }
+        let _ = server.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.home().join("server.log")).unwrap_or_default();
+            eprintln!("--- the server's log\n{log}---");
+        }
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    std::env::var_os("DOZEN_E2E_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_dozen").into(), PathBuf::from)
+}
+
+/// The repository's `examples` folder.
+pub fn examples() -> PathBuf {
+    std::env::var_os("DOZEN_E2E_EXAMPLES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples"), PathBuf::from)
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Says why a test cannot run; in CI that is a failure.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "skipped in CI: {reason}");
+    eprintln!("SKIP: {reason}");
+}
+
+/// Waits for a state, with a deadline.
+#[track_caller]
+pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < limit, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

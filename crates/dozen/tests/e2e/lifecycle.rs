@@ -1,0 +1,40 @@
+//! One app from its first deploy to its end.
+
+use crate::{host::TestHost, project::Project};
+
+#[test]
+fn an_app_is_deployed_configured_scaled_rolled_back_and_destroyed() {
+    let host = TestHost::start();
+    let project = Project::small("shop");
+    let up = host.up(&project);
+    assert!(up.stdout.contains(&format!("http://shop.localhost:{}/", host.port())), "{up:#?}");
+    assert!(host.get("shop", "/").body.starts_with("hello v1 "));
+
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("salut v2 "));
+
+    host.dozen(["ps", "scale", "-a", "shop", "web=3"]).succeeds();
+    assert_eq!(host.up_instances("shop"), ["web.1", "web.2", "web.3"]);
+
+    host.dozen(["rollback", "-a", "shop", "v1"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("hello v3 "));
+
+    project.write("server.py", "raise SystemExit(3)\n");
+    project.commit("broken");
+    let failed = host.dozen_in(project.folder(), ["deploy", "-a", "shop"]).fails_with(1);
+    assert!(failed.stderr.contains("exit status 3"), "{failed:#?}");
+    assert!(host.get("shop", "/").body.starts_with("hello v3 "), "what served before serves on");
+
+    host.dozen(["destroy", "shop", "--confirm", "shop"]).succeeds();
+    assert_eq!(host.get("shop", "/").status, 404);
+}
+
+#[test]
+fn a_one_off_process_runs_in_the_release_and_passes_its_status_on() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let ran = host.dozen(["run", "-a", "shop", "--", "sh", "-c", "echo $DOZEN_RELEASE $DYNO; exit 7"]).fails_with(7);
+    assert_eq!(ran.stdout, "v1 run.1\n", "{ran:#?}");
+    let logs = host.dozen(["logs", "-a", "shop", "-n", "50"]).succeeds();
+    assert!(logs.stdout.contains("app[run.1]: v1 run.1"), "{logs:#?}");
+}

@@ -1,0 +1,9 @@
+//! End to end: the real binary, a real server in a home of its own, real apps.
+//!
+//! Start reading at [`host::TestHost`]. A test that needs something this machine lacks says so
+//! with [`host::skip`], which fails in CI.
+
+mod client;
+mod host;
+mod lifecycle;
+mod project;
