@@ -68,7 +68,8 @@ impl Control {
         connection.close().map_err(|(_, error)| error)?;
         if self.as_root() {
             let user = self.user_of(stage.id);
-            chown(&fresh, Some(user.uid), Some(user.gid)).map_err(ControlError::io("hand over a database file"))?;
+            chown(&fresh, Some(user.uid), Some(user.gid))
+                .map_err(ControlError::io("hand over a database file"))?;
         }
         fs::rename(&fresh, file).map_err(ControlError::io("move a new database into its place"))
     }
@@ -86,14 +87,19 @@ impl Control {
         request.path = mount_path(service.path.as_deref())?;
         if let Some(sealed) = &service.sealed_url {
             let url = self.key.unseal(&url_owner(stage, &service.name), sealed)?;
-            let text = String::from_utf8(url).map_err(|_| ControlError::BadRequest("the URL is not UTF-8".into()))?;
+            let text = String::from_utf8(url)
+                .map_err(|_| ControlError::BadRequest("the URL is not UTF-8".into()))?;
             request.url = Some(text.parse().map_err(|error| ControlError::BadRequest(format!("{error}")))?);
         }
         Ok(driver(kind)?.plan(&request)?)
     }
 
     /// What the bound services of a release mount.
-    pub(crate) fn service_mounts(&self, stage: &StageKey, config: &ReleaseConfig) -> Result<Vec<Bind>, ControlError> {
+    pub(crate) fn service_mounts(
+        &self,
+        stage: &StageKey,
+        config: &ReleaseConfig,
+    ) -> Result<Vec<Bind>, ControlError> {
         let folder = self.services_folder(stage.id);
         let mut binds = Vec::new();
         for bound in config.bound.iter().filter(|bound| bound.kind != ServiceKind::External.as_str()) {
@@ -132,6 +138,7 @@ pub(crate) fn url_owner(stage: &StageKey, service: &ServiceName) -> String {
 
 /// A mount path of the store or the API.
 pub(crate) fn mount_path(text: Option<&str>) -> Result<Option<MountPath>, ControlError> {
-    let parse = |text: &str| text.to_owned().try_into().map_err(|error| ControlError::BadRequest(format!("{error}")));
+    let parse =
+        |text: &str| text.to_owned().try_into().map_err(|error| ControlError::BadRequest(format!("{error}")));
     text.map(parse).transpose()
 }

@@ -136,10 +136,7 @@ impl Control {
             let uid = FIRST_STAGE + u32::try_from(stage % 90_000).unwrap_or(0);
             WallsUser { uid, gid: uid }
         } else {
-            WallsUser {
-                uid: rustix::process::geteuid().as_raw(),
-                gid: rustix::process::getegid().as_raw(),
-            }
+            WallsUser { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
         }
     }
 
@@ -260,13 +257,19 @@ impl Control {
     pub(crate) fn urls(&self, stage: &StageKey) -> Vec<String> {
         let domains = self.store.domains(stage.id).unwrap_or_default();
         let own = self.automatic_host(&stage.app, &stage.stage);
-        std::iter::once(self.url_of(&own)).chain(domains.iter().map(|name| self.url_of(name.as_str()))).collect()
+        std::iter::once(self.url_of(&own))
+            .chain(domains.iter().map(|name| self.url_of(name.as_str())))
+            .collect()
     }
 
     /// The host that probes use: the first domain of the user's, else the automatic one.
     pub(crate) fn probe_host(&self, stage: &StageKey) -> String {
         let own = || self.automatic_host(&stage.app, &stage.stage);
-        self.store.domains(stage.id).ok().and_then(|names| Some(names.first()?.to_string())).unwrap_or_else(own)
+        self.store
+            .domains(stage.id)
+            .ok()
+            .and_then(|names| Some(names.first()?.to_string()))
+            .unwrap_or_else(own)
     }
 }
 

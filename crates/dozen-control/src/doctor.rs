@@ -24,7 +24,8 @@ pub fn local_checks(binary: &Path) -> Vec<DoctorCheck> {
 
 fn wall_check(wall: dozen_sandbox::support::WallSupport) -> DoctorCheck {
     let state = if wall.available { DoctorState::Ok } else { DoctorState::Broken };
-    let finding = wall.reason.unwrap_or_else(|| if wall.available { "works" } else { "is not available" }.to_owned());
+    let finding =
+        wall.reason.unwrap_or_else(|| if wall.available { "works" } else { "is not available" }.to_owned());
     DoctorCheck { name: wall.name, state, finding, hint: None }
 }
 
@@ -53,7 +54,8 @@ impl Control {
 
     fn disk_check(&self) -> DoctorCheck {
         const LITTLE: u64 = 1 << 30;
-        let free = rustix::fs::statvfs(self.home.root()).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(0);
+        let free =
+            rustix::fs::statvfs(self.home.root()).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(0);
         let finding = format!("{} MiB free below {}", free >> 20, self.home.root().display());
         if free >= LITTLE {
             return ok("disk", finding);

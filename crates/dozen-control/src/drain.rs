@@ -70,6 +70,8 @@ impl Control {
     fn drain_limit(&self, stage: &StageKey, launch: &LaunchRow) -> Duration {
         let release = self.store.release(stage.id, launch.release).ok().flatten();
         let image = release.and_then(|row| self.image_of(&row).ok());
-        image.map(|image| image.manifest.for_stage(&stage.stage).drain.timeout()).unwrap_or(Duration::from_secs(30))
+        image
+            .map(|image| image.manifest.for_stage(&stage.stage).drain.timeout())
+            .unwrap_or(Duration::from_secs(30))
     }
 }

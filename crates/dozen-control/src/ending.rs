@@ -26,10 +26,15 @@ impl Control {
     ///
     /// The rows go before the folders: a server that is killed in between finds folders nobody
     /// owns and deletes them at its start ([`Control::sweep`]).
-    pub(crate) fn destroy(self: &Arc<Self>, stage: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
+    pub(crate) fn destroy(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        progress: &ProgressLog,
+    ) -> Result<(), ControlError> {
         let app = stage.key.app.clone();
         let announced = progress.step("destroy", format!("Destroying {app}"));
-        let stages: Vec<StageRow> = self.store.stages()?.into_iter().filter(|row| row.key.app == app).collect();
+        let stages: Vec<StageRow> =
+            self.store.stages()?.into_iter().filter(|row| row.key.app == app).collect();
         for row in &stages {
             self.store.set_stopped(row.key.id, true)?;
         }
@@ -45,7 +50,8 @@ impl Control {
         self.store.delete_app(&app)?;
         for row in &stages {
             self.forget(row.key.id);
-            remove_tree(&self.services_folder(row.key.id)).map_err(ControlError::io("delete the app's data"))?;
+            remove_tree(&self.services_folder(row.key.id))
+                .map_err(ControlError::io("delete the app's data"))?;
         }
         for folder in ["logs", "deploys", "router/access"] {
             let path = self.home.root().join(folder).join(app.as_str());
@@ -81,7 +87,8 @@ impl Control {
             let image = self.layers.image(digest);
             layers.extend(image.into_iter().flat_map(|image| image.layers).map(|layer| layer.digest));
         }
-        let pruned = LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(crate::control::build_error)?;
+        let pruned =
+            LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(crate::control::build_error)?;
         if pruned.bytes > 0 {
             tracing::info!(layers = pruned.removed.len(), bytes = pruned.bytes, "removed unused layers");
         }
@@ -93,7 +100,9 @@ impl Control {
         for stage in self.store.stages()? {
             let key = &stage.key;
             let open = self.store.open_launches(key.id)?;
-            let folder = |launch| self.log_dir(key, launch).file_name().map(|name| name.to_string_lossy().into_owned());
+            let folder = |launch| {
+                self.log_dir(key, launch).file_name().map(|name| name.to_string_lossy().into_owned())
+            };
             let live = open.iter().filter_map(folder).collect();
             let limits = dozen_logs::Limits { max_bytes: LOG_BYTES, max_age: LOG_AGE, live };
             if let Some(log) = self.platform_log(key) {
@@ -116,7 +125,8 @@ impl Control {
                 }
             }
         }
-        let stages: BTreeSet<String> = self.store.stages()?.iter().map(|row| row.key.id.to_string()).collect();
+        let stages: BTreeSet<String> =
+            self.store.stages()?.iter().map(|row| row.key.id.to_string()).collect();
         for name in names_in(&self.home.root().join("services")) {
             if !stages.contains(&name) {
                 let _ = remove_tree(&self.home.root().join("services").join(name));

@@ -172,39 +172,50 @@ impl Hint for ControlError {
             Self::HomeTaken { .. } => {
                 Some("see `dozen server status`; another home needs another DOZEN_HOME and DOZEN_RUN".into())
             }
-            Self::Listen { .. } => Some("stop what listens there, or set DOZEN_LISTEN to another address".into()),
+            Self::Listen { .. } => {
+                Some("stop what listens there, or set DOZEN_LISTEN to another address".into())
+            }
             Self::NewerSchema { .. } => Some("run the newer dozen, or restore an older state.db".into()),
             Self::DamagedStore { path, .. } => Some(format!(
                 "it was left as it is; stop the server, move `{}` away and put a copy from a backup in its place",
                 path.display()
             )),
-            Self::Key { .. } | Self::Sealed { .. } => {
-                Some("put the key that this state.db was written with in its place, or name it in DOZEN_KEY_FILE".into())
-            }
+            Self::Key { .. } | Self::Sealed { .. } => Some(
+                "put the key that this state.db was written with in its place, or name it in DOZEN_KEY_FILE"
+                    .into(),
+            ),
             Self::NoSuchApp { nearest, .. } => {
                 meant(nearest).or(Some("see `dozen apps`, or make it with `dozen create`".into()))
             }
             Self::NoSuchStage { nearest, .. } => meant(nearest).or(Some("see `dozen apps`".into())),
             Self::AppTaken { .. } => Some("choose another name, or see `dozen apps`".into()),
             Self::NoSuchRelease { .. } | Self::NoEarlierRelease { .. } => Some("see `dozen releases`".into()),
-            Self::NoRelease { .. } => Some("deploy it first: `dozen deploy`, or `git push dozen main`".into()),
+            Self::NoRelease { .. } => {
+                Some("deploy it first: `dozen deploy`, or `git push dozen main`".into())
+            }
             Self::NoSuchProcess { nearest, known, .. } => {
                 meant(nearest).or_else(|| Some(format!("this release has: {}", known.join(", "))))
             }
             Self::NoSuchInstance { .. } => Some("see `dozen ps`".into()),
-            Self::OfFormation { name } => {
-                Some(format!("restart it with `dozen ps restart {name}`, or change the count with `dozen ps scale`"))
-            }
+            Self::OfFormation { name } => Some(format!(
+                "restart it with `dozen ps restart {name}`, or change the count with `dozen ps scale`"
+            )),
             Self::NoSuchDeploy { .. } => Some("see `dozen builds`".into()),
             Self::NoSuchDomain { .. } => Some("see `dozen domains`".into()),
-            Self::NoSuchService { nearest, .. } => meant(nearest).or(Some("see `dozen services list`".into())),
+            Self::NoSuchService { nearest, .. } => {
+                meant(nearest).or(Some("see `dozen services list`".into()))
+            }
             Self::VarAttached { service, .. } => Some(format!("run `dozen services detach {service}` first")),
-            Self::VarOfService { service, .. } => Some(format!("run `dozen services detach {service}` first")),
+            Self::VarOfService { service, .. } => {
+                Some(format!("run `dozen services detach {service}` first"))
+            }
             Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),
             Self::RequiredConfig { names } => {
                 Some(format!("set it with `dozen config set {}=…`", names.first().map_or("NAME", |n| n)))
             }
-            Self::PhaseFailed { .. } => Some("what ran before runs on; mend the `release:` process and deploy again".into()),
+            Self::PhaseFailed { .. } => {
+                Some("what ran before runs on; mend the `release:` process and deploy again".into())
+            }
             Self::PhaseTimeout { .. } => Some("raise `timeout` below `[release]` in dozen.toml".into()),
             Self::PhaseUnknown { .. } => Some("look at the database, then deploy again".into()),
             Self::NotReady { hint, .. } | Self::Build { hint, .. } => hint.clone(),

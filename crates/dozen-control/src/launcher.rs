@@ -17,7 +17,9 @@ use dozen_model::{
     names::{ConfigVar, InstanceName, ProcessType},
     release::ReleaseNumber,
 };
-use dozen_run::{Adoption, LaunchCommand, LaunchId, LaunchPlan, Probe, ProbeAnswer, RunError, wait_alive, wait_ready};
+use dozen_run::{
+    Adoption, LaunchCommand, LaunchId, LaunchPlan, Probe, ProbeAnswer, RunError, wait_alive, wait_ready,
+};
 use dozen_sandbox::spec::{Attach, LaunchSpec, Limits, Restart};
 
 use crate::{
@@ -31,15 +33,31 @@ use crate::{
 
 const ID_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// What a launch is started for.
-#[derive(Debug, Clone, Default)]
+/// A process that is about to be recorded.
+#[derive(Debug, Clone)]
 pub(crate) struct NewLaunch {
+    /// What for.
+    pub(crate) purpose: Purpose,
+    /// Its name, such as `web.1`.
+    pub(crate) name: InstanceName,
     /// The deploy it belongs to.
     pub(crate) deploy: Option<i64>,
     /// Words of a one-off process, as JSON.
     pub(crate) command: Option<String>,
     /// Who started a one-off process.
     pub(crate) who: Option<String>,
+}
+
+impl NewLaunch {
+    /// A process of this kind that belongs to no deploy and to nobody.
+    pub(crate) fn of(purpose: Purpose, name: InstanceName) -> Self {
+        Self { purpose, name, deploy: None, command: None, who: None }
+    }
+}
+
+/// Somebody's terminal or pipes, for a one-off process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller {
     /// For a one-off process that somebody is attached to.
     pub(crate) attach: Option<Attach>,
     /// `TERM` of that terminal.
@@ -83,22 +101,20 @@ impl Control {
         &self,
         stage: &StageKey,
         release: ReleaseNumber,
-        purpose: Purpose,
-        name: InstanceName,
-        new: &NewLaunch,
+        new: NewLaunch,
     ) -> Result<LaunchRow, ControlError> {
-        let web = purpose == Purpose::Service && name.process.is_web();
+        let web = new.purpose == Purpose::Service && new.name.process.is_web();
         let row = LaunchRow {
             id: random_text(10, ID_LETTERS),
             stage: stage.id,
-            purpose,
-            name,
+            purpose: new.purpose,
+            name: new.name,
             release,
             deploy: new.deploy,
             port: if web { Some(self.ports.reserve()?) } else { None },
             state: LaunchState::Starting,
-            command: new.command.clone(),
-            who: new.who.clone(),
+            command: new.command,
+            who: new.who,
             outcome: None,
             created_at: 0,
         };
@@ -112,15 +128,19 @@ impl Control {
         stage: &StageKey,
         launch: &LaunchRow,
         loaded: &Loaded,
-        new: &NewLaunch,
+        caller: &Caller,
     ) -> Result<(), ControlError> {
-        let spec = self.spec(stage, launch, loaded, new)?;
+        let spec = self.spec(stage, launch, loaded, caller)?;
         self.supervisor.start(&launch_id(launch), &spec)?;
         Ok(())
     }
 
     /// Takes over a process that an earlier control, or a dead shim, left.
-    pub(crate) fn adopt_launch(&self, stage: &StageKey, launch: &LaunchRow) -> Result<Adoption, ControlError> {
+    pub(crate) fn adopt_launch(
+        &self,
+        stage: &StageKey,
+        launch: &LaunchRow,
+    ) -> Result<Adoption, ControlError> {
         if let Some(port) = launch.port {
             self.ports.hold(port);
         }
@@ -130,7 +150,7 @@ impl Control {
                 reason: error.to_string(),
             };
             let loaded = self.load(stage, launch.release).map_err(refused)?;
-            self.spec(stage, launch, &loaded, &NewLaunch::default()).map_err(refused)
+            self.spec(stage, launch, &loaded, &Caller::default()).map_err(refused)
         };
         Ok(self.supervisor.adopt(&launch_id(launch), again)?)
     }
@@ -140,13 +160,15 @@ impl Control {
         stage: &StageKey,
         launch: &LaunchRow,
         loaded: &Loaded,
-        new: &NewLaunch,
+        caller: &Caller,
     ) -> Result<LaunchSpec, ControlError> {
         let words: Vec<String> =
             launch.command.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let command = match launch.purpose {
             Purpose::OneOff => LaunchCommand::of_words(&words),
-            Purpose::ReleasePhase => LaunchCommand::Line(loaded.image.release_command.as_deref().unwrap_or("true")),
+            Purpose::ReleasePhase => {
+                LaunchCommand::Line(loaded.image.release_command.as_deref().unwrap_or("true"))
+            }
             Purpose::Service => LaunchCommand::Line(line_of(&loaded.image, &launch.name.process)?),
         };
         let config: BTreeMap<ConfigVar, Vec<u8>> =
@@ -170,11 +192,11 @@ impl Control {
             limits: Limits::default(),
             tmp: loaded.manifest.limits.tmp(),
             restart: if launch.purpose == Purpose::Service { Restart::Always } else { Restart::Never },
-            attach: new.attach,
+            attach: caller.attach,
             log_dir: &self.log_dir(stage, launch),
         };
         let mut spec = plan.spec()?;
-        if let Some(term) = &new.term {
+        if let Some(term) = &caller.term {
             spec.command.env.push((b"TERM".to_vec().into(), term.clone().into_bytes().into()));
         }
         Ok(spec)
@@ -182,7 +204,8 @@ impl Control {
 
     /// The folder of an instance's log segments.
     pub(crate) fn log_dir(&self, stage: &StageKey, launch: &LaunchRow) -> PathBuf {
-        let process = if launch.purpose == Purpose::ReleasePhase { "release".into() } else { launch.name.to_string() };
+        let process =
+            if launch.purpose == Purpose::ReleasePhase { "release".into() } else { launch.name.to_string() };
         self.home.logs(&stage.app, &stage.stage).join(format!("{process}~{}", launch.id))
     }
 
@@ -234,13 +257,17 @@ impl Control {
         // What the process wrote last may still be in the pipe; its shim reads it within milliseconds.
         std::thread::sleep(Duration::from_millis(20));
         let stream = self.log_dir(stage, launch);
-        let Some(name) = stream.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Vec::new() };
+        let Some(name) = stream.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+            return Vec::new();
+        };
         let mut query = dozen_logs::LogQuery::new(stage.app.clone(), stage.stage.clone());
         query.lines = Some(200);
         let lines = self.logs.read(&query).map(|page| page.lines).unwrap_or_default();
         let of_it = lines.iter().filter(|line| line.stream.to_string().contains(&name));
         let mut tail: Vec<String> = of_it
-            .map(|line| String::from_utf8_lossy(&dozen_build::redaction::redact(&line.text, secrets)).into_owned())
+            .map(|line| {
+                String::from_utf8_lossy(&dozen_build::redaction::redact(&line.text, secrets)).into_owned()
+            })
             .collect();
         tail.split_off(tail.len().saturating_sub(20))
     }
@@ -268,8 +295,15 @@ impl Control {
 
     /// The grace period of a process type in a release.
     pub(crate) fn settings_of(&self, stage: &StageKey, launch: &LaunchRow) -> ProcessSettings {
-        let image = self.store.release(stage.id, launch.release).ok().flatten().and_then(|row| self.image_of(&row).ok());
-        image.map(|image| image.manifest.for_stage(&stage.stage).settings_of(&launch.name.process)).unwrap_or_default()
+        let image = self
+            .store
+            .release(stage.id, launch.release)
+            .ok()
+            .flatten()
+            .and_then(|row| self.image_of(&row).ok());
+        image
+            .map(|image| image.manifest.for_stage(&stage.stage).settings_of(&launch.name.process))
+            .unwrap_or_default()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     api::wire::{RunRequest, RunStarted},
     control::Control,
     error::ControlError,
-    launcher::{NewLaunch, launch_id},
+    launcher::{Caller, NewLaunch, launch_id},
     store::{LaunchState, Purpose, StageRow},
 };
 
@@ -42,16 +42,18 @@ impl Control {
             .terminal
             .as_ref()
             .map(|terminal| TerminalSize { rows: terminal.rows.max(1), columns: terminal.columns.max(1) });
-        let new = NewLaunch {
-            deploy: None,
-            command: Some(serde_json::to_string(&request.argv).expect("words are strings")),
-            who: Some(who.to_owned()),
+        let caller = Caller {
             attach: (!request.detach).then_some(Attach { terminal: size }),
             term: request.terminal.as_ref().map(|terminal| terminal.term.clone()),
         };
         let name = InstanceName { process: "run".parse()?, number: self.store.next_one_off(stage.key.id)? };
-        let launch = self.record_launch(&stage.key, release, Purpose::OneOff, name.clone(), &new)?;
-        if let Err(error) = self.start_launch(&stage.key, &launch, &loaded, &new) {
+        let new = NewLaunch {
+            command: Some(serde_json::to_string(&request.argv).expect("words are strings")),
+            who: Some(who.to_owned()),
+            ..NewLaunch::of(Purpose::OneOff, name.clone())
+        };
+        let launch = self.record_launch(&stage.key, release, new)?;
+        if let Err(error) = self.start_launch(&stage.key, &launch, &loaded, &caller) {
             self.store.end_launch(&launch.id, "did not start")?;
             return Err(error);
         }
@@ -59,7 +61,7 @@ impl Control {
         // What was typed may hold a secret; the log names who and what program, not the words.
         let program = request.argv.first().and_then(|word| word.split(' ').next()).unwrap_or_default();
         self.say(&stage.key, &name.to_string(), &format!("{who} runs `{program}` in {release}"));
-        let stream = match new.attach {
+        let stream = match caller.attach {
             Some(_) => Some(self.supervisor.attach(&launch_id(&launch), size)?),
             None => None,
         };

@@ -53,7 +53,15 @@ impl ProgressLog {
     }
 
     fn with(path: Option<PathBuf>, file: Option<File>) -> Self {
-        Self { inner: Mutex::new(Inner { path, file, remembered: Vec::new(), followers: Vec::new(), finished: false }) }
+        Self {
+            inner: Mutex::new(Inner {
+                path,
+                file,
+                remembered: Vec::new(),
+                followers: Vec::new(),
+                finished: false,
+            }),
+        }
     }
 
     /// Records one event.
@@ -128,7 +136,11 @@ impl Announced<'_> {
 /// The events kept in a file; a torn last line (a killed server) is left out.
 pub(crate) fn read(path: &Path) -> Vec<Progress> {
     let Ok(file) = File::open(path) else { return Vec::new() };
-    BufReader::new(file).lines().map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    BufReader::new(file)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str(&line).ok())
+        .collect()
 }
 
 /// The last event of work that failed.

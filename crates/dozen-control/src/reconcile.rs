@@ -13,14 +13,18 @@ use dozen_run::Adoption;
 use crate::{
     control::Control,
     error::ControlError,
-    launcher::{Loaded, NewLaunch, launch_id},
+    launcher::{Caller, Loaded, NewLaunch, launch_id},
     progress::ProgressLog,
     store::{LaunchRow, LaunchState, Purpose, StageKey, StageRow},
 };
 
 impl Control {
     /// Makes what runs what is wanted.
-    pub(crate) fn reconcile(self: &Arc<Self>, stage: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
+    pub(crate) fn reconcile(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        progress: &ProgressLog,
+    ) -> Result<(), ControlError> {
         let loaded = match stage.current {
             Some(number) => Some(self.load(&stage.key, number)?),
             None => None,
@@ -37,7 +41,8 @@ impl Control {
             progress.line(format!("stopping {}", names.join(", ")));
         }
         if let Some(loaded) = &loaded {
-            let missing = wanted.into_iter().filter(|name| kept.iter().all(|launch| launch.name != *name)).collect();
+            let missing =
+                wanted.into_iter().filter(|name| kept.iter().all(|launch| launch.name != *name)).collect();
             self.start_missing(&stage.key, loaded, missing, progress)?;
         }
         Ok(())
@@ -88,9 +93,9 @@ impl Control {
     ) -> Result<(), ControlError> {
         let mut started = Vec::new();
         for name in missing {
-            let new = NewLaunch::default();
-            let launch = self.record_launch(stage, loaded.row.number, Purpose::Service, name, &new)?;
-            self.start_launch(stage, &launch, loaded, &new)?;
+            let new = NewLaunch::of(Purpose::Service, name);
+            let launch = self.record_launch(stage, loaded.row.number, new)?;
+            self.start_launch(stage, &launch, loaded, &Caller::default())?;
             started.push(launch);
         }
         let mut failed = None;
@@ -120,10 +125,10 @@ impl Control {
         let (running, _) = self.sort_launches(stage, &self.wanted_names(stage, &loaded))?;
         for old in running.iter().rev().filter(|launch| chosen(&launch.name)) {
             let announced = progress.step("restart", format!("Restarting {}", old.name));
-            let new = NewLaunch::default();
-            let launch = self.record_launch(&stage.key, number, Purpose::Service, old.name.clone(), &new)?;
+            let new = NewLaunch::of(Purpose::Service, old.name.clone());
+            let launch = self.record_launch(&stage.key, number, new)?;
             let ready = self
-                .start_launch(&stage.key, &launch, &loaded, &new)
+                .start_launch(&stage.key, &launch, &loaded, &Caller::default())
                 .and_then(|()| self.wait_until_ready(&stage.key, &launch, &loaded, progress));
             match ready {
                 Ok(answer) => {

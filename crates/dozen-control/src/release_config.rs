@@ -93,7 +93,11 @@ impl ReleaseConfig {
 }
 
 /// Opens the stage's config.
-pub(crate) fn stage_vars(key: &Key, stage: &StageKey, rows: &[ConfigRow]) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
+pub(crate) fn stage_vars(
+    key: &Key,
+    stage: &StageKey,
+    rows: &[ConfigRow],
+) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
     let open = |row: &ConfigRow| {
         let bytes = key.unseal(&stage.owner(row.name.as_str()), &row.sealed)?;
         Ok((row.name.clone(), Value { origin: row.origin.clone(), bytes }))
@@ -148,7 +152,9 @@ pub(crate) fn check_size(app: &AppName, vars: &BTreeMap<ConfigVar, Value>) -> Re
 
 /// Reads a base64 value of the API.
 pub(crate) fn from_base64(name: &str, text: &str) -> Result<Vec<u8>, ControlError> {
-    STANDARD.decode(text).map_err(|_| ControlError::BadRequest(format!("the value of `{name}` is not base64")))
+    STANDARD
+        .decode(text)
+        .map_err(|_| ControlError::BadRequest(format!("the value of `{name}` is not base64")))
 }
 
 /// Writes a value for the API.

@@ -40,7 +40,12 @@ impl Control {
     }
 
     /// The stage that a deploy goes to, made if it may be.
-    pub fn stage_for_deploy(&self, app: &AppName, stage: &StageName, create: bool) -> Result<StageRow, ControlError> {
+    pub fn stage_for_deploy(
+        &self,
+        app: &AppName,
+        stage: &StageName,
+        create: bool,
+    ) -> Result<StageRow, ControlError> {
         if create {
             match self.store.create_app(app) {
                 Ok(()) | Err(ControlError::AppTaken { .. }) => {}
@@ -70,9 +75,14 @@ impl Control {
         let name = name.or_else(|| source.reference.clone()).unwrap_or_else(|| "archive".into());
         let dirty = if source.dirty { " with uncommitted changes" } else { "" };
         let request = ChangeRequest { change: format!("deploy {name}{dirty}"), ..ChangeRequest::default() };
-        File::open(upload).and_then(|file| file.sync_all()).map_err(ControlError::io("store the uploaded tree"))?;
-        let deploy = self.queue(stage, DeployKind::Deploy, source, (&request, who), |deploy| {
-            std::fs::rename(upload, self.home.incoming(deploy.id)).map_err(ControlError::io("keep the uploaded tree"))
+        let new = self.new_deploy(stage, DeployKind::Deploy, source, (&request, who));
+        File::open(upload)
+            .and_then(|file| file.sync_all())
+            .map_err(ControlError::io("store the uploaded tree"))?;
+        // The file is in its place before anyone may look for it.
+        let deploy = self.store.queue_deploy(stage.key.id, &new, |deploy| {
+            std::fs::rename(upload, self.home.incoming(deploy.id))
+                .map_err(ControlError::io("keep the uploaded tree"))
         })?;
         for older in self.store.supersede(stage.key.id, deploy.id)? {
             let _ = std::fs::remove_file(self.home.incoming(older));
@@ -85,19 +95,17 @@ impl Control {
         Ok(self.started(stage, &deploy))
     }
 
-    /// Records a change; `keep` puts its files into their place before anyone may look for them.
-    fn queue(
+    /// A change with its request sealed.
+    fn new_deploy<'a>(
         &self,
         stage: &StageRow,
         kind: DeployKind,
-        source: &DeploySource,
-        (request, who): (&ChangeRequest, &str),
-        keep: impl FnOnce(&DeployRow) -> Result<(), ControlError>,
-    ) -> Result<DeployRow, ControlError> {
+        source: &'a DeploySource,
+        (request, who): (&ChangeRequest, &'a str),
+    ) -> NewDeploy<'a> {
         let text = serde_json::to_vec(request).expect("its keys are strings");
         let sealed = self.key.seal(&stage.key.owner("change"), &text);
-        let new = NewDeploy { kind, source, sealed_request: Some(sealed), who };
-        self.store.queue_deploy(stage.key.id, &new, keep)
+        NewDeploy { kind, source, sealed_request: Some(sealed), who }
     }
 
     /// Wakes the worker; its progress is what the caller follows.
@@ -117,7 +125,9 @@ impl Control {
         request: &ChangeRequest,
         who: &str,
     ) -> Result<Arc<ProgressLog>, ControlError> {
-        let deploy = self.queue(stage, kind, &DeploySource::default(), (request, who), |_| Ok(()))?;
+        let source = DeploySource::default();
+        let new = self.new_deploy(stage, kind, &source, (request, who));
+        let deploy = self.store.queue_deploy(stage.key.id, &new, |_| Ok(()))?;
         Ok(self.started(stage, &deploy))
     }
 
@@ -152,7 +162,10 @@ impl Control {
         for name in change.set.keys().chain(&change.unset) {
             let var: ConfigVar = name.parse()?;
             if let Some(row) = attached.iter().find(|row| row.var == var) {
-                return Err(ControlError::VarOfService { var, service: self.service_name(key, row.service)? });
+                return Err(ControlError::VarOfService {
+                    var,
+                    service: self.service_name(key, row.service)?,
+                });
             }
         }
         for name in &change.unset {
@@ -202,7 +215,10 @@ impl Control {
                 .ok_or_else(|| ControlError::NoEarlierRelease { app: app() })?,
         };
         self.image_of(to).map_err(|_| {
-            ControlError::BadRequest(format!("the image of {} was pruned; deploy its commit again", to.number))
+            ControlError::BadRequest(format!(
+                "the image of {} was pruned; deploy its commit again",
+                to.number
+            ))
         })?;
         let request = ChangeRequest {
             change: format!("rollback to {}", to.number),
@@ -295,7 +311,11 @@ impl Control {
         self.job(stage, Job::Destroy)
     }
 
-    fn job(self: &Arc<Self>, stage: &StageRow, make: impl FnOnce(Arc<ProgressLog>) -> Job) -> Arc<ProgressLog> {
+    fn job(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        make: impl FnOnce(Arc<ProgressLog>) -> Job,
+    ) -> Arc<ProgressLog> {
         let progress = Arc::new(ProgressLog::heard());
         self.worker(stage.key.id).send(make(Arc::clone(&progress)));
         progress
@@ -333,7 +353,10 @@ impl Control {
     /// Makes a service; it is attached apart.
     pub fn create_service(&self, stage: &StageRow, request: &CreateService) -> Result<(), ControlError> {
         let kind = kind_of(&request.kind)?;
-        let url = request.url.as_ref().map(|url| self.key.seal(&url_owner(&stage.key, &request.name), url.as_bytes()));
+        let url = request
+            .url
+            .as_ref()
+            .map(|url| self.key.seal(&url_owner(&stage.key, &request.name), url.as_bytes()));
         let path = mount_path(request.path.as_deref())?.map(|path| path.to_string());
         let row = ServiceRow {
             id: 0,
@@ -363,7 +386,10 @@ impl Control {
             None => self.usual_var(&service, &rows)?,
         };
         if let Some(row) = rows.iter().find(|row| row.var == var) {
-            return Err(ControlError::VarAttached { var, service: self.service_name(&stage.key, row.service)? });
+            return Err(ControlError::VarAttached {
+                var,
+                service: self.service_name(&stage.key, row.service)?,
+            });
         }
         if stage.current.is_none() {
             let mut rows = rows;
@@ -411,7 +437,11 @@ impl Control {
     }
 
     /// A service by its name.
-    pub(crate) fn service_row(&self, stage: &StageKey, name: &ServiceName) -> Result<ServiceRow, ControlError> {
+    pub(crate) fn service_row(
+        &self,
+        stage: &StageKey,
+        name: &ServiceName,
+    ) -> Result<ServiceRow, ControlError> {
         let services = self.store.services(stage.id)?;
         let near = nearest(name.as_str(), services.iter().map(|row| row.name.as_str())).map(str::to_owned);
         let found = services.into_iter().find(|row| row.name == *name);
@@ -425,7 +455,10 @@ impl Control {
     }
 
     /// The config of the current release, or what is kept for the first one; names and origins.
-    pub(crate) fn effective_config(&self, stage: &StageRow) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
+    pub(crate) fn effective_config(
+        &self,
+        stage: &StageRow,
+    ) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
         match stage.current {
             Some(number) => Ok(self.load(&stage.key, number)?.config.vars),
             None => stage_vars(&self.key, &stage.key, &self.store.config(stage.key.id)?),
@@ -471,4 +504,3 @@ fn kept_for_the_first_release() -> Arc<ProgressLog> {
     progress.send(finished(Vec::new()));
     Arc::new(progress)
 }
-

@@ -76,7 +76,9 @@ impl RouterLink {
 
     /// The addresses it was told to listen on, with the port that was taken.
     pub(crate) fn listen(&self) -> Vec<String> {
-        let port = |address: &SocketAddr| if address.port() == 0 { self.port().unwrap_or(0) } else { address.port() };
+        let port = |address: &SocketAddr| {
+            if address.port() == 0 { self.port().unwrap_or(0) } else { address.port() }
+        };
         self.listen.iter().map(|address| SocketAddr::new(address.ip(), port(address)).to_string()).collect()
     }
 
@@ -176,7 +178,10 @@ impl RouterLink {
     ///
     /// True when a new one was started: then the table has to be published again.
     pub(crate) fn revive(&self) -> Result<bool, ControlError> {
-        let alive = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())).is_some_and(is_alive);
+        let alive = self
+            .pid()
+            .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()))
+            .is_some_and(is_alive);
         if alive {
             return Ok(false);
         }
@@ -207,7 +212,10 @@ impl RouterLink {
     }
 
     /// Gives the router a table and waits until every thread routes by it.
-    pub(crate) fn publish(&self, make: impl Fn(u64) -> Result<RouteTable, ControlError>) -> Result<(), ControlError> {
+    pub(crate) fn publish(
+        &self,
+        make: impl Fn(u64) -> Result<RouteTable, ControlError>,
+    ) -> Result<(), ControlError> {
         let mut generation = self.generation.lock();
         *generation += 1;
         let table = make(*generation)?;

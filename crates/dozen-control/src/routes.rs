@@ -48,7 +48,8 @@ impl Control {
         let mut domains = self.store.domains(stage.key.id)?;
         domains.extend(own);
         let web = image.processes.keys().any(|process| process.is_web());
-        let wanted = web && !stage.stopped && self.wanted(stage, &image, &dozen_model::names::ProcessType::web()) > 0;
+        let wanted =
+            web && !stage.stopped && self.wanted(stage, &image, &dozen_model::names::ProcessType::web()) > 0;
         Ok(Some(StageRoute {
             app: stage.key.app.clone(),
             stage: stage.key.stage.clone(),
@@ -73,7 +74,9 @@ impl Control {
     fn endpoints(&self, stage: &StageRow) -> Result<Vec<Endpoint>, ControlError> {
         let launches = self.store.open_launches(stage.key.id)?;
         let serves = |launch: &&LaunchRow| {
-            launch.state == LaunchState::Serving && launch.purpose == Purpose::Service && launch.name.process.is_web()
+            launch.state == LaunchState::Serving
+                && launch.purpose == Purpose::Service
+                && launch.name.process.is_web()
         };
         let endpoint = |launch: &LaunchRow| {
             Some(Endpoint {

@@ -51,7 +51,10 @@ impl Key {
         }
         let mode = fs::metadata(path).map_err(|error| refused(error.to_string()))?.mode();
         if mode & 0o077 != 0 {
-            return Err(refused(format!("its mode is {:03o}; only its owner may read it (600)", mode & 0o777)));
+            return Err(refused(format!(
+                "its mode is {:03o}; only its owner may read it (600)",
+                mode & 0o777
+            )));
         }
         let mut bytes = [0; 32];
         let mut file = fs::File::open(path).map_err(|error| refused(error.to_string()))?;

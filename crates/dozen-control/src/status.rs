@@ -69,7 +69,9 @@ impl Control {
 
     fn wanted_in_all(&self, stage: &StageRow, release: &ReleaseRow) -> u32 {
         let image = self.image_of(release).ok().filter(|_| !stage.stopped);
-        image.map_or(0, |image| image.processes.keys().map(|process| self.wanted(stage, &image, process)).sum())
+        image.map_or(0, |image| {
+            image.processes.keys().map(|process| self.wanted(stage, &image, process)).sum()
+        })
     }
 
     /// `dozen ps`.
@@ -93,7 +95,9 @@ impl Control {
             {
                 walls = state.reported.walls.clone();
             }
-            let in_flight = launch.port.map(|_| loads.get(&launch.id).map_or(0, |load| (load.requests + load.upgraded) as u64));
+            let in_flight = launch
+                .port
+                .map(|_| loads.get(&launch.id).map_or(0, |load| (load.requests + load.upgraded) as u64));
             instances.push(self.instance_status(launch, in_flight));
         }
         instances.sort_by(|one, other| one.name.cmp(&other.name));
@@ -125,7 +129,8 @@ impl Control {
             state: state_word.to_owned(),
             reason: reason.map(|reason| reason.to_string()),
             release: launch.release,
-            started_at: reported.map_or(launch.created_at, |state| (state.started_at / 1_000_000_000).cast_signed()),
+            started_at: reported
+                .map_or(launch.created_at, |state| (state.started_at / 1_000_000_000).cast_signed()),
             restarts: reported.map_or(0, |state| state.restarts),
             memory: self.supervisor.memory(&id).map(|memory| memory.bytes),
             pid: reported.and_then(|state| state.main.as_ref()).map(|main| main.pid),
@@ -146,13 +151,22 @@ impl Control {
     }
 
     /// `dozen releases info`.
-    pub fn release_detail(&self, stage: &StageRow, number: ReleaseNumber) -> Result<ReleaseDetail, ControlError> {
+    pub fn release_detail(
+        &self,
+        stage: &StageRow,
+        number: ReleaseNumber,
+    ) -> Result<ReleaseDetail, ControlError> {
         let number = self.release_or_current(stage, Some(number))?;
         let loaded = self.load(&stage.key, number)?;
         let image = &loaded.image;
         Ok(ReleaseDetail {
             config: loaded.config.vars.keys().map(ToString::to_string).collect(),
-            attachments: loaded.config.bound.iter().map(|one| (one.var.to_string(), one.name.clone())).collect(),
+            attachments: loaded
+                .config
+                .bound
+                .iter()
+                .map(|one| (one.var.to_string(), one.name.clone()))
+                .collect(),
             formation: loaded.row.formation.0.clone(),
             processes: image.processes.clone(),
             language: image.language,
@@ -193,7 +207,11 @@ impl Control {
     pub fn service_list(&self, stage: &StageRow) -> Result<Vec<ServiceEntry>, ControlError> {
         let attachments = self.store.attachments(stage.key.id)?;
         let entry = |row: ServiceRow| ServiceEntry {
-            attached: attachments.iter().filter(|one| one.service == row.id).map(|one| one.var.clone()).collect(),
+            attached: attachments
+                .iter()
+                .filter(|one| one.service == row.id)
+                .map(|one| one.var.clone())
+                .collect(),
             detail: self.service_detail(stage, &row),
             name: row.name,
             kind: row.kind,

@@ -70,7 +70,11 @@ impl Control {
     }
 
     fn replace_shim(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
-        self.say(stage, &launch.name.to_string(), &format!("the shim of {} died and is replaced", launch.name));
+        self.say(
+            stage,
+            &launch.name.to_string(),
+            &format!("the shim of {} died and is replaced", launch.name),
+        );
         match self.adopt_launch(stage, launch)? {
             Adoption::Running(_) => Ok(()),
             // The release phase's own step takes its result.

@@ -83,7 +83,9 @@ fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError>
             }
             deploys(control, stage)
         }
-        Job::Scale(counts, progress) => report(control, &row, &progress, || scale(control, &row, &counts, &progress)),
+        Job::Scale(counts, progress) => {
+            report(control, &row, &progress, || scale(control, &row, &counts, &progress))
+        }
         Job::Restart(target, progress) => {
             let chosen = |name: &InstanceName| {
                 target.as_deref().is_none_or(|text| name.to_string() == text || name.process.as_str() == text)
@@ -141,7 +143,12 @@ fn scale(
     reconcile_fresh(control, row, progress)
 }
 
-fn stop(control: &Arc<Control>, row: &StageRow, stopped: bool, progress: &ProgressLog) -> Result<(), ControlError> {
+fn stop(
+    control: &Arc<Control>,
+    row: &StageRow,
+    stopped: bool,
+    progress: &ProgressLog,
+) -> Result<(), ControlError> {
     control.store.set_stopped(row.key.id, stopped)?;
     control.publish()?;
     reconcile_fresh(control, row, progress)?;
@@ -151,7 +158,11 @@ fn stop(control: &Arc<Control>, row: &StageRow, stopped: bool, progress: &Progre
     Ok(())
 }
 
-fn reconcile_fresh(control: &Arc<Control>, row: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
+fn reconcile_fresh(
+    control: &Arc<Control>,
+    row: &StageRow,
+    progress: &ProgressLog,
+) -> Result<(), ControlError> {
     match control.store.stage_by_id(row.key.id)? {
         Some(fresh) => control.reconcile(&fresh, progress),
         None => Ok(()),

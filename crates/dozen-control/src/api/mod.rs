@@ -117,7 +117,9 @@ fn routes(api: Api) -> Router {
         .route(wire::paths::APPS, get(server_routes::apps).post(server_routes::create))
         .route("/v1/apps/{app}", delete(server_routes::destroy))
         .nest("/v1/apps/{app}/stages/{stage}", stage)
-        .fallback(|| async { refused(StatusCode::NOT_FOUND, &ControlError::BadRequest("no such path".into())) })
+        .fallback(|| async {
+            refused(StatusCode::NOT_FOUND, &ControlError::BadRequest("no such path".into()))
+        })
         .with_state(api)
 }
 

@@ -18,7 +18,10 @@ pub(super) async fn info(State(api): State<Api>) -> Result<Json<ServerInfo>, Api
     Ok(Json(api.control.server_info()?))
 }
 
-pub(super) async fn stop(State(api): State<Api>, Json(request): Json<StopServer>) -> Result<Json<()>, ApiError> {
+pub(super) async fn stop(
+    State(api): State<Api>,
+    Json(request): Json<StopServer>,
+) -> Result<Json<()>, ApiError> {
     if request.all {
         let control = std::sync::Arc::clone(&api.control);
         blocking(move || control.stop_all()).await?;

@@ -18,8 +18,8 @@ use super::{
     peer::Peer,
     streams::{kept_progress, progress},
     wire::{
-        AddDomain, AttachService, Cancelled, ConfigChange, ConfigEntry, CreateService, DeploySummary, DomainEntry,
-        ProcessFilter, ReleaseDetail, ReleaseSummary, Rollback, ServiceEntry, StageStatus,
+        AddDomain, AttachService, Cancelled, ConfigChange, ConfigEntry, CreateService, DeploySummary,
+        DomainEntry, ProcessFilter, ReleaseDetail, ReleaseSummary, Rollback, ServiceEntry, StageStatus,
     },
 };
 use crate::store::StageRow;
@@ -123,7 +123,10 @@ pub(super) async fn add_domain(
 ) -> Answer<Vec<DomainEntry>> {
     let row = stage(&api, &names)?;
     let control = Arc::clone(&api.control);
-    Ok(Json(blocking(move || control.add_domain(&row, &request.domain).and_then(|()| control.domain_list(&row))).await?))
+    Ok(Json(
+        blocking(move || control.add_domain(&row, &request.domain).and_then(|()| control.domain_list(&row)))
+            .await?,
+    ))
 }
 
 pub(super) async fn remove_domain(
@@ -132,7 +135,10 @@ pub(super) async fn remove_domain(
 ) -> Answer<Vec<DomainEntry>> {
     let row = stage(&api, &(app, name))?;
     let control = Arc::clone(&api.control);
-    Ok(Json(blocking(move || control.remove_domain(&row, &domain).and_then(|()| control.domain_list(&row))).await?))
+    Ok(Json(
+        blocking(move || control.remove_domain(&row, &domain).and_then(|()| control.domain_list(&row)))
+            .await?,
+    ))
 }
 
 pub(super) async fn ps(State(api): State<Api>, Path(names): Names) -> Answer<StageStatus> {
@@ -180,7 +186,10 @@ pub(super) async fn create_service(
 ) -> Answer<Vec<ServiceEntry>> {
     let row = stage(&api, &names)?;
     let control = Arc::clone(&api.control);
-    Ok(Json(blocking(move || control.create_service(&row, &request).and_then(|()| control.service_list(&row))).await?))
+    Ok(Json(
+        blocking(move || control.create_service(&row, &request).and_then(|()| control.service_list(&row)))
+            .await?,
+    ))
 }
 
 pub(super) async fn attach(

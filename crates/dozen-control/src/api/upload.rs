@@ -29,7 +29,9 @@ pub(super) async fn deploy(
     let source: DeploySource = headers
         .get("x-dozen-source")
         .and_then(|value| serde_json::from_slice(value.as_bytes()).ok())
-        .ok_or_else(|| ControlError::BadRequest("the header `x-dozen-source` is missing or not JSON".into()))?;
+        .ok_or_else(|| {
+            ControlError::BadRequest("the header `x-dozen-source` is missing or not JSON".into())
+        })?;
     let stage = api.control.stage_for_deploy(&app, &name, source.create)?;
     let name = random_text(12, b"abcdefghijklmnopqrstuvwxyz");
     let upload = api.control.home.root().join("incoming").join(format!("upload-{name}"));

@@ -99,16 +99,18 @@ pub(super) fn assemble(change: &mut Change) -> Result<(), ControlError> {
     };
     let key = &control.key;
     let stage = change.key();
-    let number =
-        control.store.add_release(stage.id, &new, |number| config.seal(key, &stage.owner(&number.to_string())))?;
+    let number = control
+        .store
+        .add_release(stage.id, &new, |number| config.seal(key, &stage.owner(&number.to_string())))?;
     announced.done(format!("{number}: {}", new.change));
     Ok(())
 }
 
 fn formation_of(change: &Change, image: &Image) -> Formation {
-    let counts = image.processes.keys().map(|process| {
-        (process.clone(), change.control.wanted(&change.stage, image, process))
-    });
+    let counts = image
+        .processes
+        .keys()
+        .map(|process| (process.clone(), change.control.wanted(&change.stage, image, process)));
     Formation(counts.collect())
 }
 
@@ -146,7 +148,8 @@ fn attachments_of(
     }
     for (name, declaration) in &manifest.services {
         let declared = ServiceRequest::declared(name.clone(), declaration);
-        let var = declaration.attach.clone().unwrap_or_else(|| dozen_services::default_var(&declared, |_| false));
+        let var =
+            declaration.attach.clone().unwrap_or_else(|| dozen_services::default_var(&declared, |_| false));
         if vars.contains_key(&var) || rows.iter().any(|row| row.var == var) {
             continue;
         }

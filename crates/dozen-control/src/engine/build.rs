@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use dozen_build::{
-    BuildInput, build as build_image, events::BuildEvents, network_settings::is_network_setting, runner::WalledRunner,
-    runtime::RuntimeSearch, step::BuildUser,
+    BuildInput, build as build_image, events::BuildEvents, network_settings::is_network_setting,
+    runner::WalledRunner, runtime::RuntimeSearch, step::BuildUser,
 };
 
 use super::Change;

@@ -56,7 +56,11 @@ enum Undo {
 /// The steps, in order.
 pub const STEPS: [Step; 6] = [
     Step { name: "source", run: source::unpack_tree, undo: Undo::By(source::remove) },
-    Step { name: "build", run: build::build, undo: Undo::Not("layers are shared; unused ones are pruned later") },
+    Step {
+        name: "build",
+        run: build::build,
+        undo: Undo::Not("layers are shared; unused ones are pruned later"),
+    },
     Step { name: "assemble", run: assemble::assemble, undo: Undo::By(assemble::fail_release) },
     Step { name: "release-phase", run: phase::run, undo: Undo::By(phase::let_requests_through) },
     Step { name: "start", run: start::start, undo: Undo::By(start::stop_started) },
@@ -148,7 +152,12 @@ impl Change {
         self.control.store.end_deploy(self.deploy.id, DeployState::Succeeded, None)?;
         let urls = self.control.urls(self.key());
         let release = self.deploy.release;
-        self.work.progress.send(Progress::Finished { outcome: Outcome::Succeeded, release, urls, error: None });
+        self.work.progress.send(Progress::Finished {
+            outcome: Outcome::Succeeded,
+            release,
+            urls,
+            error: None,
+        });
         Ok(())
     }
 

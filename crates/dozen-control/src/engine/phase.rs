@@ -26,7 +26,7 @@ use dozen_run::{Adoption, ExitReason};
 use super::Change;
 use crate::{
     error::ControlError,
-    launcher::{Loaded, NewLaunch, launch_id},
+    launcher::{Caller, Loaded, NewLaunch, launch_id},
     store::{DeployKind, LaunchRow, LaunchState, Purpose},
 };
 
@@ -74,8 +74,9 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
         Some(launch) => launch,
         None => {
             let name = InstanceName { process: ProcessType::release(), number: 1 };
-            let new = NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::default() };
-            control.record_launch(stage, loaded.row.number, Purpose::ReleasePhase, name, &new)?
+            let new =
+                NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::of(Purpose::ReleasePhase, name) };
+            control.record_launch(stage, loaded.row.number, new)?
         }
     };
     change.barrier("release-phase.recorded");
@@ -84,7 +85,7 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
     }
     let folder = control.supervisor.folder(&launch_id(&launch));
     if !folder.exists() {
-        control.start_launch(stage, &launch, loaded, &NewLaunch::default())?;
+        control.start_launch(stage, &launch, loaded, &Caller::default())?;
         change.barrier("release-phase.started");
         return Ok(launch);
     }
@@ -104,7 +105,12 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
 }
 
 /// Waits for the end of a running phase, within its limit.
-fn finish(change: &Change, launch: &LaunchRow, loaded: &Loaded, began: Instant) -> Result<ExitReason, ControlError> {
+fn finish(
+    change: &Change,
+    launch: &LaunchRow,
+    loaded: &Loaded,
+    began: Instant,
+) -> Result<ExitReason, ControlError> {
     let control = &change.control;
     let limit = loaded.manifest.release.timeout();
     let id = launch_id(launch);

@@ -64,7 +64,6 @@ pub(super) fn unpack_tree(change: &mut Change) -> Result<(), ControlError> {
     Ok(())
 }
 
-
 /// Removes the tree and the upload. Also done when the change has ended well.
 pub(super) fn remove(change: &Change) -> Result<(), ControlError> {
     let home = &change.control.home;

@@ -9,7 +9,7 @@ use dozen_run::Adoption;
 use super::Change;
 use crate::{
     error::ControlError,
-    launcher::{Loaded, NewLaunch},
+    launcher::{Caller, Loaded, NewLaunch},
     store::{DeployKind, LaunchRow, LaunchState, Purpose},
 };
 
@@ -32,8 +32,7 @@ pub(super) fn start(change: &mut Change) -> Result<(), ControlError> {
     }
     let mut answers = Vec::new();
     for launch in &started {
-        let answer =
-            change.control.wait_until_ready(change.key(), launch, &loaded, &change.work.progress)?;
+        let answer = change.control.wait_until_ready(change.key(), launch, &loaded, &change.work.progress)?;
         answers.push(format!("{} {answer}", launch.name));
     }
     announced.done(answers.join(", "));
@@ -62,9 +61,9 @@ fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Res
         }
         control.clear_launch(&launch, "gone")?;
     }
-    let new = NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::default() };
-    let launch = control.record_launch(stage, loaded.row.number, Purpose::Service, name, &new)?;
-    control.start_launch(stage, &launch, loaded, &new)?;
+    let new = NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::of(Purpose::Service, name) };
+    let launch = control.record_launch(stage, loaded.row.number, new)?;
+    control.start_launch(stage, &launch, loaded, &Caller::default())?;
     Ok(launch)
 }
 
@@ -72,7 +71,9 @@ fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Res
 fn left(change: &Change, release: ReleaseNumber) -> Result<Vec<LaunchRow>, ControlError> {
     let mut launches = change.control.store.open_launches(change.key().id)?;
     launches.retain(|launch| {
-        launch.purpose == Purpose::Service && launch.release == release && launch.state == LaunchState::Starting
+        launch.purpose == Purpose::Service
+            && launch.release == release
+            && launch.state == LaunchState::Starting
     });
     Ok(launches)
 }

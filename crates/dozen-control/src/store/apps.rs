@@ -14,8 +14,6 @@ use crate::error::ControlError;
 /// An app.
 #[derive(Debug, Clone)]
 pub(crate) struct AppRow {
-    /// Row id.
-    pub id: i64,
     /// Its name.
     pub name: AppName,
     /// Unix seconds.
@@ -69,10 +67,9 @@ impl Store {
     /// All apps by name.
     pub(crate) fn apps(&self) -> Result<Vec<AppRow>, ControlError> {
         let connection = self.lock();
-        let mut query = connection.prepare_cached("SELECT id, name, created_at FROM apps ORDER BY name")?;
-        let rows = query.query_map([], |row| {
-            Ok(AppRow { id: row.get(0)?, name: word_column(row, 1)?, created_at: row.get(2)? })
-        })?;
+        let mut query = connection.prepare_cached("SELECT name, created_at FROM apps ORDER BY name")?;
+        let rows =
+            query.query_map([], |row| Ok(AppRow { name: word_column(row, 0)?, created_at: row.get(1)? }))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

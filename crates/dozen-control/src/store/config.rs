@@ -39,7 +39,11 @@ impl Store {
 }
 
 /// The same within a transaction of the caller.
-pub(super) fn replace_in(change: &rusqlite::Transaction<'_>, stage: i64, rows: &[ConfigRow]) -> rusqlite::Result<()> {
+pub(super) fn replace_in(
+    change: &rusqlite::Transaction<'_>,
+    stage: i64,
+    rows: &[ConfigRow],
+) -> rusqlite::Result<()> {
     change.execute("DELETE FROM config WHERE stage = ?1", [stage])?;
     for row in rows {
         change.execute(

@@ -13,11 +13,11 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
+        pub(crate) enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
             /// The word that is stored and shown.
-            pub fn as_str(self) -> &'static str {
+            pub(crate) fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
 
@@ -67,7 +67,7 @@ words! {
 
 /// A deploy.
 #[derive(Debug, Clone)]
-pub struct DeployRow {
+pub(crate) struct DeployRow {
     /// Row id, unique in the server.
     pub id: i64,
     /// Stage row.
@@ -179,7 +179,11 @@ impl Store {
     }
 
     /// One deploy by its number in the stage.
-    pub(crate) fn deploy_by_number(&self, stage: i64, number: u64) -> Result<Option<DeployRow>, ControlError> {
+    pub(crate) fn deploy_by_number(
+        &self,
+        stage: i64,
+        number: u64,
+    ) -> Result<Option<DeployRow>, ControlError> {
         let connection = self.lock();
         let sql = format!("{DEPLOY} WHERE stage = ?1 AND number = ?2");
         Ok(connection.query_row(&sql, params![stage, number.cast_signed()], deploy_row).optional()?)
@@ -188,7 +192,8 @@ impl Store {
     /// The newest deploys of a stage, newest first.
     pub(crate) fn deploys(&self, stage: i64, limit: u32) -> Result<Vec<DeployRow>, ControlError> {
         let connection = self.lock();
-        let mut query = connection.prepare_cached(&format!("{DEPLOY} WHERE stage = ?1 ORDER BY id DESC LIMIT ?2"))?;
+        let mut query =
+            connection.prepare_cached(&format!("{DEPLOY} WHERE stage = ?1 ORDER BY id DESC LIMIT ?2"))?;
         let rows = query.query_map(params![stage, limit], deploy_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -212,8 +217,14 @@ impl Store {
     }
 
     /// Ends a deploy.
-    pub(crate) fn end_deploy(&self, id: i64, state: DeployState, error: Option<&ErrorBody>) -> Result<(), ControlError> {
-        let sql = "UPDATE deploys SET state = ?2, error = ?3, ended_ms = ?4, sealed_request = NULL WHERE id = ?1";
+    pub(crate) fn end_deploy(
+        &self,
+        id: i64,
+        state: DeployState,
+        error: Option<&ErrorBody>,
+    ) -> Result<(), ControlError> {
+        let sql =
+            "UPDATE deploys SET state = ?2, error = ?3, ended_ms = ?4, sealed_request = NULL WHERE id = ?1";
         self.lock().execute(sql, params![id, state.as_str(), error.map(to_json), now_ms()])?;
         Ok(())
     }
@@ -253,7 +264,8 @@ impl Store {
     /// Row ids of every deploy that is not ended, for clearing what is left of the others.
     pub(crate) fn open_deploy_ids(&self) -> Result<Vec<i64>, ControlError> {
         let connection = self.lock();
-        let mut query = connection.prepare_cached("SELECT id FROM deploys WHERE state IN ('queued', 'running')")?;
+        let mut query =
+            connection.prepare_cached("SELECT id FROM deploys WHERE state IN ('queued', 'running')")?;
         let rows = query.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

@@ -41,8 +41,9 @@ impl Store {
 
     /// Takes a domain from a stage; false when the stage does not own it.
     pub(crate) fn remove_domain(&self, stage: i64, domain: &str) -> Result<bool, ControlError> {
-        let gone =
-            self.lock().execute("DELETE FROM domains WHERE stage = ?1 AND domain = ?2", params![stage, domain])?;
+        let gone = self
+            .lock()
+            .execute("DELETE FROM domains WHERE stage = ?1 AND domain = ?2", params![stage, domain])?;
         Ok(gone > 0)
     }
 }

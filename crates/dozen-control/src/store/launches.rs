@@ -142,7 +142,8 @@ impl Store {
 
     /// Ends a launch with what became of it.
     pub(crate) fn end_launch(&self, id: &str, outcome: &str) -> Result<(), ControlError> {
-        self.lock().execute("UPDATE launches SET state = 'ended', outcome = ?2 WHERE id = ?1", [id, outcome])?;
+        self.lock()
+            .execute("UPDATE launches SET state = 'ended', outcome = ?2 WHERE id = ?1", [id, outcome])?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use parking_lot::{Mutex, MutexGuard};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::error::ControlError;
 
@@ -72,19 +72,6 @@ impl Store {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock()
-    }
-
-    /// A small fact about the server itself.
-    pub(crate) fn fact(&self, name: &str) -> Result<Option<String>, ControlError> {
-        let connection = self.lock();
-        let mut query = connection.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
-        Ok(query.query_row([name], |row| row.get(0)).optional()?)
-    }
-
-    /// Remembers a small fact about the server itself.
-    pub(crate) fn set_fact(&self, name: &str, value: &str) -> Result<(), ControlError> {
-        self.lock().execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?1, ?2)", [name, value])?;
-        Ok(())
     }
 
     /// Whether any secret is stored: then the key may not be made anew.

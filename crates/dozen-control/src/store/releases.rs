@@ -27,8 +27,6 @@ words! {
 pub(crate) struct ReleaseRow {
     /// Its number.
     pub number: ReleaseNumber,
-    /// The deploy that made it.
-    pub deploy: i64,
     /// Its image.
     pub image: Digest,
     /// Config and attachments, sealed.
@@ -79,7 +77,7 @@ pub(crate) struct GoLive<'a> {
     pub start: bool,
 }
 
-const RELEASE: &str = "SELECT releases.number, deploy, image, sealed, formation, change, who, commit_id, created_at,
+const RELEASE: &str = "SELECT releases.number, image, sealed, formation, change, who, commit_id, created_at,
     state FROM releases JOIN release_states AS s ON s.stage = releases.stage AND s.number = releases.number";
 
 fn number(value: i64) -> ReleaseNumber {
@@ -89,15 +87,14 @@ fn number(value: i64) -> ReleaseNumber {
 fn release_row(row: &Row<'_>) -> rusqlite::Result<ReleaseRow> {
     Ok(ReleaseRow {
         number: number(row.get(0)?),
-        deploy: row.get(1)?,
-        image: word_column(row, 2)?,
-        sealed: row.get(3)?,
-        formation: json_column(row, 4)?,
-        change: row.get(5)?,
-        who: row.get(6)?,
-        commit: row.get(7)?,
-        created_at: row.get(8)?,
-        state: ReleaseState::column(row, 9)?,
+        image: word_column(row, 1)?,
+        sealed: row.get(2)?,
+        formation: json_column(row, 3)?,
+        change: row.get(4)?,
+        who: row.get(5)?,
+        commit: row.get(6)?,
+        created_at: row.get(7)?,
+        state: ReleaseState::column(row, 8)?,
     })
 }
 
@@ -142,7 +139,11 @@ impl Store {
     }
 
     /// One release.
-    pub(crate) fn release(&self, stage: i64, release: ReleaseNumber) -> Result<Option<ReleaseRow>, ControlError> {
+    pub(crate) fn release(
+        &self,
+        stage: i64,
+        release: ReleaseNumber,
+    ) -> Result<Option<ReleaseRow>, ControlError> {
         let connection = self.lock();
         let sql = format!("{RELEASE} WHERE releases.stage = ?1 AND releases.number = ?2");
         Ok(connection.query_row(&sql, params![stage, release.0.cast_signed()], release_row).optional()?)

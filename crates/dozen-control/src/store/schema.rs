@@ -4,8 +4,6 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
 const FIRST: &str = "
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-
 CREATE TABLE apps (
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL
 ) STRICT;

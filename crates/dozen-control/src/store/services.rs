@@ -75,8 +75,9 @@ impl Store {
         let connection = self.lock();
         let sql = "SELECT var, service FROM attachments WHERE stage = ?1 ORDER BY var";
         let mut query = connection.prepare_cached(sql)?;
-        let rows =
-            query.query_map([stage], |row| Ok(AttachmentRow { var: word_column(row, 0)?, service: row.get(1)? }))?;
+        let rows = query.query_map([stage], |row| {
+            Ok(AttachmentRow { var: word_column(row, 0)?, service: row.get(1)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -14,7 +14,13 @@ fn store() -> (tempfile::TempDir, Store, i64) {
 
 fn queue(store: &Store, stage: i64, kind: DeployKind) -> DeployRow {
     let source = DeploySource::default();
-    store.queue_deploy(stage, &NewDeploy { kind, source: &source, sealed_request: None, who: "me" }, |_| Ok(())).unwrap()
+    store
+        .queue_deploy(
+            stage,
+            &NewDeploy { kind, source: &source, sealed_request: None, who: "me" },
+            |_| Ok(()),
+        )
+        .unwrap()
 }
 
 fn release(store: &Store, stage: i64, deploy: i64, image: &Digest) -> ReleaseNumber {
@@ -72,7 +78,10 @@ fn a_domain_has_one_owner() {
 fn an_unknown_app_comes_with_the_nearest_name() {
     let (_folder, store, _) = store();
     let error = store.stage(&"blanko".parse().unwrap(), &"production".parse().unwrap()).unwrap_err();
-    assert!(matches!(error, ControlError::NoSuchApp { nearest: Some(ref name), .. } if name == "blango"), "{error:?}");
+    assert!(
+        matches!(error, ControlError::NoSuchApp { nearest: Some(ref name), .. } if name == "blango"),
+        "{error:?}"
+    );
 }
 
 #[test]
