@@ -247,7 +247,7 @@ impl Hint for BuildError {
         let text = match self {
             Self::NotARepository { .. } => "run `git init`, or give an archive with `--archive`".into(),
             Self::NoCommit => "commit first: `git add -A && git commit`".into(),
-            Self::UnknownReference { nearest, .. } => format!("did you mean `{}`", nearest.as_ref()?),
+            Self::UnknownReference { nearest, .. } => format!("did you mean `{}`?", nearest.as_ref()?),
             Self::Uncommitted { .. } => "commit them, or take them along with `--dirty`".into(),
             Self::Submodule { .. } => "add its files to the repository, or install it as a dependency".into(),
             Self::LfsPointer { .. } => {

@@ -86,6 +86,25 @@ pub struct Control {
 pub(crate) struct Work {
     pub(crate) progress: Arc<ProgressLog>,
     pub(crate) cancel: Arc<AtomicBool>,
+    too_late: Arc<Mutex<bool>>,
+}
+
+impl Work {
+    /// Asks for the end; false when it is too late for that.
+    pub(crate) fn try_cancel(&self) -> bool {
+        let too_late = self.too_late.lock();
+        if !*too_late {
+            self.cancel.store(true, Ordering::SeqCst);
+        }
+        !*too_late
+    }
+
+    /// From here on it cannot be cancelled; false when somebody has asked for that before.
+    pub(crate) fn commit(&self) -> bool {
+        let mut too_late = self.too_late.lock();
+        *too_late = !self.cancel.load(Ordering::SeqCst);
+        *too_late
+    }
 }
 
 impl Control {
@@ -103,6 +122,7 @@ impl Control {
         });
         let as_root = rustix::process::geteuid().is_root();
         let router = RouterLink::new(&options, &home, as_root);
+        router.let_read(&home.layers())?;
         Ok(Arc::new(Self {
             options,
             home,
@@ -198,6 +218,7 @@ impl Control {
         let make = || Work {
             progress: Arc::new(ProgressLog::kept(&self.events_file(stage, number))),
             cancel: Arc::new(AtomicBool::new(false)),
+            too_late: Arc::default(),
         };
         self.work.lock().entry(deploy).or_insert_with(make).clone()
     }

@@ -23,7 +23,11 @@ pub fn local_checks(binary: &Path) -> Vec<DoctorCheck> {
 }
 
 fn wall_check(wall: dozen_sandbox::support::WallSupport) -> DoctorCheck {
-    let state = if wall.available { DoctorState::Ok } else { DoctorState::Broken };
+    let state = match (wall.available, wall.needed) {
+        (true, _) => DoctorState::Ok,
+        (false, true) => DoctorState::Broken,
+        (false, false) => DoctorState::Degraded,
+    };
     let finding =
         wall.reason.unwrap_or_else(|| if wall.available { "works" } else { "is not available" }.to_owned());
     DoctorCheck { name: wall.name, state, finding, hint: None }

@@ -89,6 +89,14 @@ impl Control {
         }
         let pruned =
             LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(crate::control::build_error)?;
+        for digest in self.store.all_images()?.difference(&images) {
+            let image = self.layers.image(digest);
+            let whole =
+                image.is_some_and(|image| image.layers.iter().all(|layer| self.layers.has(&layer.digest)));
+            if !whole {
+                self.layers.remove_image(digest).map_err(crate::control::build_error)?;
+            }
+        }
         if pruned.bytes > 0 {
             tracing::info!(layers = pruned.removed.len(), bytes = pruned.bytes, "removed unused layers");
         }

@@ -56,7 +56,7 @@ pub enum ControlError {
     DomainTaken { domain: Domain, owner: AppName },
     #[error("`{domain}` is not a domain of this app")]
     NoSuchDomain { domain: String },
-    #[error("`{domain}` is answered for every app already: names below the base domain are dozen's")]
+    #[error("`{domain}` is below the base domain, where dozen gives every app its name")]
     DomainReserved { domain: Domain },
     #[error("there is no service `{name}`")]
     NoSuchService { name: String, nearest: Option<String> },
@@ -169,9 +169,9 @@ impl Hint for ControlError {
     fn hint(&self) -> Option<String> {
         let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
         match self {
-            Self::HomeTaken { .. } => {
-                Some("see `dozen server status`; another home needs another DOZEN_HOME and DOZEN_RUN".into())
-            }
+            Self::HomeTaken { .. } => Some(
+                "see `dozen server status`; another server needs another DOZEN_HOME and DOZEN_RUN".into(),
+            ),
             Self::Listen { .. } => {
                 Some("stop what listens there, or set DOZEN_LISTEN to another address".into())
             }
@@ -187,7 +187,9 @@ impl Hint for ControlError {
             Self::NoSuchApp { nearest, .. } => {
                 meant(nearest).or(Some("see `dozen apps`, or make it with `dozen create`".into()))
             }
-            Self::NoSuchStage { nearest, .. } => meant(nearest).or(Some("see `dozen apps`".into())),
+            Self::NoSuchStage { nearest, .. } => {
+                meant(nearest).or(Some("`dozen up` with `--stage` makes a stage; see `dozen apps`".into()))
+            }
             Self::AppTaken { .. } => Some("choose another name, or see `dozen apps`".into()),
             Self::NoSuchRelease { .. } | Self::NoEarlierRelease { .. } => Some("see `dozen releases`".into()),
             Self::NoRelease { .. } => {
@@ -213,12 +215,13 @@ impl Hint for ControlError {
             Self::RequiredConfig { names } => {
                 Some(format!("set it with `dozen config set {}=…`", names.first().map_or("NAME", |n| n)))
             }
-            Self::PhaseFailed { .. } => {
+            Self::PhaseFailed { log_tail, .. } => advice::from_tail(log_tail).or_else(|| {
                 Some("what ran before runs on; mend the `release:` process and deploy again".into())
-            }
+            }),
             Self::PhaseTimeout { .. } => Some("raise `timeout` below `[release]` in dozen.toml".into()),
             Self::PhaseUnknown { .. } => Some("look at the database, then deploy again".into()),
-            Self::NotReady { hint, .. } | Self::Build { hint, .. } => hint.clone(),
+            Self::NotReady { hint, log_tail, .. } => advice::from_tail(log_tail).or_else(|| hint.clone()),
+            Self::Build { hint, .. } => hint.clone(),
             Self::UnknownKind { hint, .. } => Some(hint.clone()),
             Self::Service(error) => error.hint(),
             _ => None,

@@ -204,9 +204,7 @@ impl Control {
 
     /// The folder of an instance's log segments.
     pub(crate) fn log_dir(&self, stage: &StageKey, launch: &LaunchRow) -> PathBuf {
-        let process =
-            if launch.purpose == Purpose::ReleasePhase { "release".into() } else { launch.name.to_string() };
-        self.home.logs(&stage.app, &stage.stage).join(format!("{process}~{}", launch.id))
+        self.home.logs(&stage.app, &stage.stage).join(format!("{}~{}", launch.name, launch.id))
     }
 
     /// Waits until an instance is ready; each kind of answer goes to the log once.
@@ -262,6 +260,9 @@ impl Control {
         };
         let mut query = dozen_logs::LogQuery::new(stage.app.clone(), stage.stage.clone());
         query.lines = Some(200);
+        let process =
+            if launch.purpose == Purpose::ReleasePhase { "release".into() } else { launch.name.to_string() };
+        query.process = process.parse().ok();
         let lines = self.logs.read(&query).map(|page| page.lines).unwrap_or_default();
         let of_it = lines.iter().filter(|line| line.stream.to_string().contains(&name));
         let mut tail: Vec<String> = of_it

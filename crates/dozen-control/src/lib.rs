@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advice;
 pub mod api;
 mod attachments;
 pub mod barrier;
@@ -37,6 +38,7 @@ mod router_link;
 mod routes;
 mod seal;
 pub mod server;
+mod service_requests;
 mod status;
 mod store;
 mod watch;

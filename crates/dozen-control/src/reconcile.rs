@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use dozen_model::names::InstanceName;
+use dozen_model::{names::InstanceName, route_table::Hold};
 use dozen_run::Adoption;
 
 use crate::{
@@ -146,7 +146,22 @@ impl Control {
         Ok(())
     }
 
+    /// A change that was past the start of its release phase goes on holding writes, without a gap.
+    fn hold_again(&self, stage: &StageRow) -> Result<(), ControlError> {
+        let Some(number) = stage.current else { return Ok(()) };
+        for deploy in self.store.open_deploys(stage.key.id)? {
+            let begun = self.store.step(deploy.id, "release-phase")?.is_some();
+            if begun && self.has_single_writer(&self.load(&stage.key, number)?.config.bound) {
+                self.set_hold(stage.key.id, Hold::Unsafe);
+            }
+        }
+        Ok(())
+    }
+
     /// After a start of the server: finds every process of a stage again, or notes its end.
+    ///
+    /// What drained is found too, but drains on only when the table is published: a server that was
+    /// killed between a change's commit and its table left a router that still sends requests there.
     pub(crate) fn recover(self: &Arc<Self>, stage: &StageRow) -> Result<(), ControlError> {
         let open: Vec<i64> = self.store.open_deploys(stage.key.id)?.iter().map(|deploy| deploy.id).collect();
         for launch in self.store.open_launches(stage.key.id)? {
@@ -173,9 +188,9 @@ impl Control {
                 self.clear_launch(&launch, &outcome)?;
             } else if launch.state == LaunchState::Starting && launch.purpose == Purpose::Service {
                 // Its starter is gone; whether it was ready nobody knows.
-                self.end_launch(&launch, None)?;
+                self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
             }
         }
-        self.drain_all(&stage.key)
+        self.hold_again(stage)
     }
 }

@@ -3,30 +3,22 @@
 //! A request that is refused has changed nothing. One that was taken is in the store before its
 //! answer leaves.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use dozen_model::{
-    names::{AppName, ConfigVar, Domain, ProcessType, ServiceName, StageName},
+    names::{AppName, ConfigVar, Domain, ProcessType, StageName},
     release::ReleaseNumber,
     suggestion::nearest,
 };
 
 use crate::{
-    api::wire::{
-        AttachService, Cancelled, ConfigChange, CreateService, DeploySource, Outcome, Progress, Rollback,
-    },
-    attachments::{kind_of, mount_path, url_owner},
+    api::wire::{Cancelled, ConfigChange, DeploySource, Outcome, Progress, Rollback},
     control::Control,
-    engine::{ChangeRequest, can_cancel},
+    engine::ChangeRequest,
     error::ControlError,
     progress::ProgressLog,
     release_config::{ReleaseConfig, Value, check_size, from_base64, stage_vars},
-    store::{AttachmentRow, DeployKind, DeployRow, NewDeploy, ServiceRow, StageKey, StageRow},
+    store::{DeployKind, DeployRow, NewDeploy, StageRow},
     worker::Job,
 };
 
@@ -53,14 +45,7 @@ impl Control {
             }
             self.store.create_stage(app, stage)?;
         }
-        match self.store.stage(app, stage) {
-            Err(ControlError::NoSuchStage { .. }) => {
-                // A stage is made by the first deploy to it; its app has to be there.
-                self.store.create_stage(app, stage)?;
-                self.store.stage(app, stage)
-            }
-            found => found,
-        }
+        self.store.stage(app, stage)
     }
 
     /// Queues an uploaded tree; the file at `upload` becomes ours.
@@ -79,10 +64,14 @@ impl Control {
         File::open(upload)
             .and_then(|file| file.sync_all())
             .map_err(ControlError::io("store the uploaded tree"))?;
+        let waiting = !self.store.open_deploys(stage.key.id)?.is_empty();
+        let mut progress = None;
         // The file is in its place before anyone may look for it.
         let deploy = self.store.queue_deploy(stage.key.id, &new, |deploy| {
             std::fs::rename(upload, self.home.incoming(deploy.id))
-                .map_err(ControlError::io("keep the uploaded tree"))
+                .map_err(ControlError::io("keep the uploaded tree"))?;
+            progress = Some(self.announce(stage, deploy, waiting));
+            Ok(())
         })?;
         for older in self.store.supersede(stage.key.id, deploy.id)? {
             let _ = std::fs::remove_file(self.home.incoming(older));
@@ -92,7 +81,7 @@ impl Control {
             }
             self.work_ended(older);
         }
-        Ok(self.started(stage, &deploy))
+        Ok(self.started(stage, progress))
     }
 
     /// A change with its request sealed.
@@ -108,17 +97,21 @@ impl Control {
         NewDeploy { kind, source, sealed_request: Some(sealed), who }
     }
 
-    /// Wakes the worker; its progress is what the caller follows.
-    fn started(self: &Arc<Self>, stage: &StageRow, deploy: &DeployRow) -> Arc<ProgressLog> {
-        let work = self.work(deploy.id, deploy.number, &stage.key);
-        let open = self.store.open_deploys(stage.key.id).unwrap_or_default();
-        let waiting = open.first().is_some_and(|first| first.id != deploy.id);
-        work.progress.send(Progress::Queued { deploy: deploy.number, waiting });
-        self.worker(stage.key.id).send(Job::Deploys);
-        work.progress
+    /// Opens the events of a change whose row nobody can see yet, so its first event comes first.
+    fn announce(&self, stage: &StageRow, deploy: &DeployRow, waiting: bool) -> Arc<ProgressLog> {
+        let progress = self.work(deploy.id, deploy.number, &stage.key).progress;
+        progress.send(Progress::Queued { deploy: deploy.number, waiting });
+        progress
     }
 
-    fn queue_change(
+    /// Wakes the worker; the progress is what the caller follows.
+    fn started(self: &Arc<Self>, stage: &StageRow, progress: Option<Arc<ProgressLog>>) -> Arc<ProgressLog> {
+        self.worker(stage.key.id).send(Job::Deploys);
+        // A row that was committed was announced.
+        progress.unwrap_or_else(|| Arc::new(ProgressLog::heard()))
+    }
+
+    pub(crate) fn queue_change(
         self: &Arc<Self>,
         stage: &StageRow,
         kind: DeployKind,
@@ -127,8 +120,13 @@ impl Control {
     ) -> Result<Arc<ProgressLog>, ControlError> {
         let source = DeploySource::default();
         let new = self.new_deploy(stage, kind, &source, (request, who));
-        let deploy = self.store.queue_deploy(stage.key.id, &new, |_| Ok(()))?;
-        Ok(self.started(stage, &deploy))
+        let waiting = !self.store.open_deploys(stage.key.id)?.is_empty();
+        let mut progress = None;
+        self.store.queue_deploy(stage.key.id, &new, |deploy| {
+            progress = Some(self.announce(stage, deploy, waiting));
+            Ok(())
+        })?;
+        Ok(self.started(stage, progress))
     }
 
     /// Asks a deploy to end.
@@ -137,15 +135,11 @@ impl Control {
         let Some(work) = self.running_work(deploy.id) else {
             return Ok(Cancelled { cancelled: false, step: deploy.step });
         };
-        let cancelled = can_cancel(deploy.step.as_deref());
-        if cancelled {
-            work.cancel.store(true, Ordering::SeqCst);
-        }
-        Ok(Cancelled { cancelled, step: deploy.step })
+        Ok(Cancelled { cancelled: work.try_cancel(), step: deploy.step })
     }
 
     /// A deploy by its number.
-    pub fn deploy_row(&self, stage: &StageRow, number: u64) -> Result<DeployRow, ControlError> {
+    pub(crate) fn deploy_row(&self, stage: &StageRow, number: u64) -> Result<DeployRow, ControlError> {
         self.store.deploy_by_number(stage.key.id, number)?.ok_or(ControlError::NoSuchDeploy { number })
     }
 
@@ -305,7 +299,7 @@ impl Control {
     pub fn destroy_app(self: &Arc<Self>, stage: &StageRow) -> Arc<ProgressLog> {
         if let Ok(open) = self.store.open_deploys(stage.key.id) {
             for work in open.iter().filter_map(|deploy| self.running_work(deploy.id)) {
-                work.cancel.store(true, Ordering::SeqCst);
+                work.try_cancel();
             }
         }
         self.job(stage, Job::Destroy)
@@ -348,110 +342,6 @@ impl Control {
             return Err(ControlError::NoSuchDomain { domain: domain.chars().take(80).collect() });
         }
         self.publish()
-    }
-
-    /// Makes a service; it is attached apart.
-    pub fn create_service(&self, stage: &StageRow, request: &CreateService) -> Result<(), ControlError> {
-        let kind = kind_of(&request.kind)?;
-        let url = request
-            .url
-            .as_ref()
-            .map(|url| self.key.seal(&url_owner(&stage.key, &request.name), url.as_bytes()));
-        let path = mount_path(request.path.as_deref())?.map(|path| path.to_string());
-        let row = ServiceRow {
-            id: 0,
-            name: request.name.clone(),
-            kind: kind.as_str().to_owned(),
-            path,
-            sealed_url: url,
-            created_at: 0,
-        };
-        let plan = self.service_plan(&stage.key, &row, None)?;
-        self.store.create_service(stage.key.id, &row)?;
-        self.make_service(&stage.key, &plan)
-    }
-
-    /// Attaches a service to a config var: a new release.
-    pub fn attach_service(
-        self: &Arc<Self>,
-        stage: &StageRow,
-        name: &ServiceName,
-        request: &AttachService,
-        who: &str,
-    ) -> Result<Arc<ProgressLog>, ControlError> {
-        let service = self.service_row(&stage.key, name)?;
-        let rows = self.store.attachments(stage.key.id)?;
-        let var = match &request.var {
-            Some(var) => var.clone(),
-            None => self.usual_var(&service, &rows)?,
-        };
-        if let Some(row) = rows.iter().find(|row| row.var == var) {
-            return Err(ControlError::VarAttached {
-                var,
-                service: self.service_name(&stage.key, row.service)?,
-            });
-        }
-        if stage.current.is_none() {
-            let mut rows = rows;
-            rows.push(AttachmentRow { var, service: service.id });
-            self.store.replace_attachments(stage.key.id, &rows)?;
-            return Ok(kept_for_the_first_release());
-        }
-        let request = ChangeRequest {
-            change: format!("attach {name} as {var}"),
-            attach: vec![(var, service.id)],
-            ..ChangeRequest::default()
-        };
-        self.queue_change(stage, DeployKind::Attach, &request, who)
-    }
-
-    /// Detaches a service: a new release. Its data stays.
-    pub fn detach_service(
-        self: &Arc<Self>,
-        stage: &StageRow,
-        name: &ServiceName,
-        who: &str,
-    ) -> Result<Arc<ProgressLog>, ControlError> {
-        let service = self.service_row(&stage.key, name)?;
-        let mut rows = self.store.attachments(stage.key.id)?;
-        if rows.iter().all(|row| row.service != service.id) {
-            return Err(ControlError::NotAttached { name: name.clone() });
-        }
-        if stage.current.is_none() {
-            rows.retain(|row| row.service != service.id);
-            self.store.replace_attachments(stage.key.id, &rows)?;
-            return Ok(kept_for_the_first_release());
-        }
-        let request = ChangeRequest {
-            change: format!("detach {name}"),
-            detach: vec![service.id],
-            ..ChangeRequest::default()
-        };
-        self.queue_change(stage, DeployKind::Attach, &request, who)
-    }
-
-    fn usual_var(&self, service: &ServiceRow, taken: &[AttachmentRow]) -> Result<ConfigVar, ControlError> {
-        let mut request = dozen_services::ServiceRequest::new(service.name.clone(), kind_of(&service.kind)?);
-        request.path = mount_path(service.path.as_deref())?;
-        Ok(dozen_services::default_var(&request, |var| taken.iter().any(|row| row.var == *var)))
-    }
-
-    /// A service by its name.
-    pub(crate) fn service_row(
-        &self,
-        stage: &StageKey,
-        name: &ServiceName,
-    ) -> Result<ServiceRow, ControlError> {
-        let services = self.store.services(stage.id)?;
-        let near = nearest(name.as_str(), services.iter().map(|row| row.name.as_str())).map(str::to_owned);
-        let found = services.into_iter().find(|row| row.name == *name);
-        found.ok_or_else(|| ControlError::NoSuchService { name: name.to_string(), nearest: near })
-    }
-
-    fn service_name(&self, stage: &StageKey, id: i64) -> Result<ServiceName, ControlError> {
-        let services = self.store.services(stage.id)?;
-        let found = services.into_iter().find(|row| row.id == id).map(|row| row.name);
-        found.ok_or_else(|| ControlError::NoSuchService { name: id.to_string(), nearest: None })
     }
 
     /// The config of the current release, or what is kept for the first one; names and origins.
@@ -498,7 +388,7 @@ fn finished(urls: Vec<String>) -> Progress {
 }
 
 /// The answer to a change of a stage that has no release: it is kept, nothing has to run.
-fn kept_for_the_first_release() -> Arc<ProgressLog> {
+pub(crate) fn kept_for_the_first_release() -> Arc<ProgressLog> {
     let progress = ProgressLog::heard();
     progress.hint("kept for the first release: `dozen deploy` makes it");
     progress.send(finished(Vec::new()));

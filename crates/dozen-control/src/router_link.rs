@@ -147,6 +147,16 @@ impl RouterLink {
         }
     }
 
+    /// Lets the router, and nobody else, read what static sites are made of.
+    pub(crate) fn let_read(&self, folder: &std::path::Path) -> Result<(), ControlError> {
+        if !self.as_root {
+            return Ok(());
+        }
+        std::os::unix::fs::chown(folder, None, Some(ROUTER_UID))
+            .map_err(|source| ControlError::Folder { path: folder.to_owned(), source })?;
+        home::make(folder, 0o710)
+    }
+
     /// The router writes its folder itself, as its own user.
     fn prepare_folder(&self) -> Result<(), ControlError> {
         home::make(&self.state.join("access"), 0o700)?;

@@ -55,6 +55,7 @@ fn recover(control: &Arc<Control>) -> Result<(), ControlError> {
     control.sweep()?;
     control.publish()?;
     for stage in &stages {
+        control.drain_all(&stage.key)?;
         control.worker(stage.key.id).send(Job::Recover);
     }
     tracing::info!(stages = stages.len(), listen = control.router.listen().join(","), "serving");

@@ -15,24 +15,28 @@ use crate::{
     store::{LaunchRow, LaunchState, Purpose, StageKey},
 };
 
+/// The last end of each launch that was told, in unix nanoseconds.
+type Told = std::collections::HashMap<String, u64>;
+
 impl Control {
     /// Starts the thread.
     pub(crate) fn watch_instances(self: &Arc<Self>) {
         let events = self.supervisor.subscribe();
         let control = Arc::clone(self);
         std::thread::spawn(move || {
+            let mut told = Told::new();
             for event in events {
                 if control.is_ending() {
                     return;
                 }
-                if let Err(error) = control.heard(&event) {
+                if let Err(error) = control.heard(&event, &mut told) {
                     tracing::error!(instance = event.id.as_str(), "{}", error.body().message);
                 }
             }
         });
     }
 
-    fn heard(self: &Arc<Self>, event: &InstanceEvent) -> Result<(), ControlError> {
+    fn heard(self: &Arc<Self>, event: &InstanceEvent, told: &mut Told) -> Result<(), ControlError> {
         let Some(launch) = self.store.launch(event.id.as_str())? else { return Ok(()) };
         let Some(stage) = self.store.stage_by_id(launch.stage)? else { return Ok(()) };
         if event.state.shim_lost {
@@ -44,10 +48,12 @@ impl Control {
             });
             return Ok(());
         }
-        let word = event.state.word();
+        // The next incarnation may run already when an end is heard of; each end is told once.
+        let end = event.state.reported.last_exit.as_ref().map(|exit| exit.at);
         if launch.purpose == Purpose::Service
-            && (word == "backoff" || word == "crashed")
-            && let Some(reason) = event.state.last_exit()
+            && launch.state != LaunchState::Draining
+            && let (Some(at), Some(reason)) = (end, event.state.last_exit())
+            && told.insert(launch.id.clone(), at) != Some(at)
         {
             self.say(&stage.key, &launch.name.to_string(), &format!("{} ended: {reason}", launch.name));
         }

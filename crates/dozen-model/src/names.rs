@@ -152,8 +152,11 @@ impl FromStr for InstanceName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let refused =
-            || NameError { name: text.escape_default().take(80).collect(), what: "an instance", rule: "write it as `web.1`" };
+        let refused = || NameError {
+            name: text.escape_default().take(80).collect(),
+            what: "an instance",
+            rule: "write it as `web.1`",
+        };
         let (process, number) = text.rsplit_once('.').ok_or_else(refused)?;
         let number = number.parse().ok().filter(|n| *n > 0).ok_or_else(refused)?;
         Ok(Self { process: process.parse()?, number })
@@ -200,7 +203,8 @@ fn process_type(text: &str) -> Result<(), &'static str> {
 
 fn config_var(text: &str) -> Result<(), &'static str> {
     let first = |b: u8| b.is_ascii_alphabetic() || b == b'_';
-    let plain = text.bytes().next().is_some_and(first) && text.bytes().all(|b| first(b) || b.is_ascii_digit());
+    let plain =
+        text.bytes().next().is_some_and(first) && text.bytes().all(|b| first(b) || b.is_ascii_digit());
     if !plain || text.len() > 255 {
         Err("use letters, digits and `_`, and do not start with a digit")
     } else if text.starts_with("DOZEN_") || text == "PORT" || text == "DYNO" {
@@ -220,7 +224,9 @@ fn domain(text: &str) -> Result<(), &'static str> {
     };
     let numeric_end = text.rsplit('.').next().is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
     if text.is_empty() || text.len() > 253 || numeric_end || !text.split('.').all(part) {
-        Err("write a host name such as `blog.example.org`, in lower case, without scheme, port or trailing dot")
+        Err(
+            "write a host name such as `blog.example.org`, in lower case, without scheme, port or trailing dot",
+        )
     } else {
         Ok(())
     }

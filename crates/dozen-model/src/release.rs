@@ -26,7 +26,8 @@ impl FromStr for ReleaseNumber {
     /// Reads `v12` or `12`; zero, signs and leading zeros are refused.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.strip_prefix('v').unwrap_or(text);
-        let plain = !digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+        let plain =
+            !digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
         match digits.parse() {
             Ok(number) if plain => Ok(Self(number)),
             _ => Err(NotARelease(text.to_owned())),

@@ -247,7 +247,10 @@ mod tests {
     #[test]
     fn an_endpoint_id_is_used_once_and_printable() {
         let twice = Target::Endpoints(vec![endpoint("e"), endpoint("e")]);
-        assert!(matches!(table(vec![route("a", "a.b", twice)]).check(), Err(RouteTableError::EndpointTwice(_))));
+        assert!(matches!(
+            table(vec![route("a", "a.b", twice)]).check(),
+            Err(RouteTableError::EndpointTwice(_))
+        ));
         for bad in ["", "a b", "a\n", &"x".repeat(129)] {
             let target = Target::Endpoints(vec![endpoint(bad)]);
             let checked = table(vec![route("a", "a.b", target)]).check();
@@ -263,7 +266,12 @@ mod tests {
             not_found: page.map(PathBuf::from),
         };
         assert!(site("/l", ".", Some("404.html")).check().is_ok());
-        for bad in [site("l", "", None), site("/l", "../x", None), site("/l", "/etc", None), site("/l", "", Some("../p"))] {
+        for bad in [
+            site("l", "", None),
+            site("/l", "../x", None),
+            site("/l", "/etc", None),
+            site("/l", "", Some("../p")),
+        ] {
             assert!(bad.check().is_err(), "{bad:?}");
         }
     }

@@ -36,6 +36,7 @@ pub(crate) struct Load {
     pub(crate) key: u64,
     requests: AtomicUsize,
     upgraded: AtomicUsize,
+    unsafe_requests: AtomicUsize,
     /// Whether upgraded connections are to end.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -109,6 +110,7 @@ pub(crate) enum Picked {
 pub(crate) struct InFlight {
     pub(crate) endpoint: Arc<Endpoint>,
     upgraded: bool,
+    is_unsafe: bool,
 }
 
 impl InFlight {
@@ -128,7 +130,15 @@ impl Drop for InFlight {
         let load = &self.endpoint.load;
         let counter = if self.upgraded { &load.upgraded } else { &load.requests };
         counter.fetch_sub(1, SeqCst);
+        if self.is_unsafe {
+            load.unsafe_requests.fetch_sub(1, SeqCst);
+        }
     }
+}
+
+/// Whether a request of this method may change something.
+fn is_unsafe(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 impl Stage {
@@ -137,7 +147,7 @@ impl Stage {
         match self.hold {
             Hold::None => false,
             Hold::All => true,
-            Hold::Unsafe => !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE),
+            Hold::Unsafe => is_unsafe(method),
         }
     }
 
@@ -256,6 +266,7 @@ impl Board {
             // The order matters, see `InFlight::upgrade`.
             requests: load.requests.load(SeqCst),
             upgraded: load.upgraded.load(SeqCst),
+            unsafe_requests: load.unsafe_requests.load(SeqCst),
         };
         loads.iter().map(|(id, counted)| (id.clone(), load(counted))).collect()
     }
@@ -275,7 +286,7 @@ impl Board {
 
     /// Picks the endpoint with the least in flight among those not in `tried`, in turn where they
     /// are equal, and counts the request there.
-    pub(crate) fn pick(&self, routes: &Routes, stage: &Stage, tried: &[u64]) -> Picked {
+    pub(crate) fn pick(&self, routes: &Routes, stage: &Stage, method: &Method, tried: &[u64]) -> Picked {
         let Way::Endpoints(list) = &stage.way else { return Picked::None };
         let start = if list.len() > 1 { stage.turn.fetch_add(1, Relaxed) % list.len() } else { 0 };
         let (before, after) = list.split_at(start);
@@ -285,7 +296,11 @@ impl Board {
         });
         let Some(endpoint) = least else { return Picked::None };
         endpoint.load.requests.fetch_add(1, SeqCst);
-        let counted = InFlight { endpoint: Arc::clone(endpoint), upgraded: false };
+        let is_unsafe = is_unsafe(method);
+        if is_unsafe {
+            endpoint.load.unsafe_requests.fetch_add(1, SeqCst);
+        }
+        let counted = InFlight { endpoint: Arc::clone(endpoint), upgraded: false, is_unsafe };
         let is_current = self.generation.load(SeqCst) == routes.generation;
         if is_current { Picked::One(counted) } else { Picked::Changed }
     }
@@ -345,6 +360,7 @@ impl Board {
             key: self.next_key.fetch_add(1, Relaxed),
             requests: AtomicUsize::new(0),
             upgraded: AtomicUsize::new(0),
+            unsafe_requests: AtomicUsize::new(0),
             closing: watch::Sender::new(false),
         })
     }

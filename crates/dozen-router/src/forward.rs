@@ -119,7 +119,7 @@ fn next_step(exchange: &mut Exchange, name: &str, tried: &[u64]) -> Step {
         if stage.holds(&exchange.method) {
             return Step::Hold(HCode::BootTimeout);
         }
-        match board.pick(&routes, stage, tried) {
+        match board.pick(&routes, stage, &exchange.method, tried) {
             Picked::One(in_flight) => return Step::To(in_flight),
             Picked::Changed => {}
             Picked::None if has_endpoints => return Step::Hold(HCode::Crashed),

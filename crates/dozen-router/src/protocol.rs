@@ -49,6 +49,10 @@ pub struct EndpointLoad {
     pub requests: usize,
     /// Upgraded connections (WebSockets) that are open.
     pub upgraded: usize,
+    /// Those of `requests` whose method may change something: what a hold of unsafe requests came
+    /// too late for.
+    #[serde(default)]
+    pub unsafe_requests: usize,
 }
 
 /// How the router does.

@@ -136,7 +136,7 @@ fn run(verb: Verb, session: &Session) -> Result<ExitStatus, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| CliError::System { what: "the runtime cannot be started", source })?;
+        .map_err(|source| CliError::System { what: "the asynchronous runtime could not be started", source })?;
     let status = runtime.block_on(asking(*verb, session));
     // A read of stdin may still be waiting; nobody waits for it.
     runtime.shutdown_background();

@@ -105,7 +105,7 @@ fn end(
     match outcome {
         Outcome::Succeeded => Ok(Ended::Well { release, urls }),
         Outcome::Cancelled => {
-            out.note("cancelled; what ran before runs still");
+            out.note("cancelled; what ran before goes on");
             Ok(Ended::ByUser)
         }
         Outcome::Superseded => Err(CliError::Unavailable {
@@ -113,7 +113,7 @@ fn end(
             hint: Some("see `dozen builds`".to_owned()),
         }),
         Outcome::Failed => Err(error.map_or_else(
-            || CliError::Unavailable { message: "it did not succeed".to_owned(), hint: None },
+            || CliError::Unavailable { message: "the server gave no reason for the failure".to_owned(), hint: None },
             CliError::from,
         )),
     }
@@ -128,7 +128,7 @@ impl Work<'_> {
     async fn interrupt(&self, standing: &mut Standing, view: &mut ProgressView) -> Option<Ended> {
         let (Some(target), Some(deploy)) = (self.target, standing.deploy) else {
             view.finish(false);
-            self.out.note("left; the server goes on with what has begun");
+            self.out.note("no longer following; the server goes on with what has begun");
             return Some(Ended::ByUser);
         };
         if standing.interrupted {
@@ -138,7 +138,7 @@ impl Work<'_> {
         }
         standing.interrupted = true;
         match self.cancel(target, deploy).await {
-            Ok(Cancelled { cancelled: true, .. }) => view.say("cancelling; once more to leave it alone"),
+            Ok(Cancelled { cancelled: true, .. }) => view.say("cancelling; press Ctrl-C once more to stop following"),
             Ok(Cancelled { cancelled: false, .. }) => view.say(&goes_on(deploy)),
             Err(error) => view.say(&format!("could not ask for its end: {error}")),
         }

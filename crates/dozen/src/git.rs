@@ -67,6 +67,13 @@ pub(crate) fn top_of(folder: &Path) -> Option<PathBuf> {
     run(folder, &["rev-parse", "--show-toplevel"]).ok().map(PathBuf::from)
 }
 
+/// The folder's place in its repository; `None` when it is the top of it, or in none.
+pub(crate) fn folder_in_repository(path: &Path) -> Option<String> {
+    let top = std::fs::canonicalize(top_of(path)?).ok()?;
+    let below = std::fs::canonicalize(path).ok()?.strip_prefix(top).ok()?.to_str()?.to_owned();
+    Some(below).filter(|below| !below.is_empty())
+}
+
 /// The words of a push that deploys the current branch: a remote takes `main` and `master`.
 pub(crate) fn push_words(folder: &Path, remote: &str) -> String {
     match run(folder, &["symbolic-ref", "--short", "-q", "HEAD"]) {

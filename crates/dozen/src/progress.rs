@@ -28,8 +28,10 @@ mod live;
 
 use live::LiveStep;
 
-/// Titles are padded to this, so that results stand in a column.
-const TITLE_WIDTH: usize = 26;
+/// Titles are padded to this, so that results stand in a column; a longer one gets a gap.
+const TITLE_WIDTH: usize = 27;
+/// What stands between a title, its result and its time at least.
+const GAP: usize = 2;
 
 /// Draws the events of one piece of work.
 pub(crate) struct ProgressView {
@@ -126,6 +128,9 @@ impl ProgressView {
 
     fn log(&mut self, line: &str) {
         let text = printable(line, false);
+        if text.trim().is_empty() {
+            return;
+        }
         let Some(step) = &mut self.step else {
             return self.out.note(Tint::Dim.paint(&format!("      {text}"), self.out.style.colour_err));
         };
@@ -148,6 +153,8 @@ impl ProgressView {
         let result = printable(result, false);
         let time = Tint::Dim.paint(&took(took_ms), colour);
         let gap = if result.is_empty() { "" } else { "  " };
+        // A title that fills its column still stands apart from the result.
+        let title = format!("{title}  ");
         let line = format!("  {mark} {title:<TITLE_WIDTH$}{result}{gap}{time}");
         match open {
             Some(open) => {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use dozen_build::{
-    BuildInput, build as build_image, events::BuildEvents, network_settings::is_network_setting,
+    BuildInput, BuiltImage, build as build_image, events::BuildEvents, network_settings::is_network_setting,
     runner::WalledRunner, runtime::RuntimeSearch, step::BuildUser,
 };
 
@@ -24,14 +24,18 @@ pub(super) fn build(change: &mut Change) -> Result<(), ControlError> {
     if change.deploy.image.is_some() {
         return Ok(());
     }
-    let image = match change.deploy.kind {
-        DeployKind::Deploy => build_tree(change)?,
-        _ => assemble::base_release(change)?.image,
-    };
-    change.control.store.set_deploy_image(change.deploy.id, &image)
+    if change.deploy.kind != DeployKind::Deploy {
+        let image = assemble::base_release(change)?.image;
+        return change.control.store.set_deploy_image(change.deploy.id, &image);
+    }
+    let built = build_tree(change)?;
+    change.control.store.set_deploy_image(change.deploy.id, &built.digest)?;
+    // Only from here on does the store keep the layers from being pruned.
+    drop(built.leases);
+    Ok(())
 }
 
-fn build_tree(change: &Change) -> Result<dozen_model::digest::Digest, ControlError> {
+fn build_tree(change: &Change) -> Result<BuiltImage, ControlError> {
     let control = &change.control;
     let folder = control.home.build(change.deploy.id);
     let steps = folder.join("steps");
@@ -58,7 +62,7 @@ fn build_tree(change: &Change) -> Result<dozen_model::digest::Digest, ControlErr
     for warning in &built.warnings {
         change.work.progress.warn(warning.clone());
     }
-    Ok(built.digest)
+    Ok(built)
 }
 
 fn search(control: &Control) -> RuntimeSearch {
@@ -110,7 +114,7 @@ fn title_of(step: &str) -> &str {
         "plan" => "Looking at the source",
         "source" => "Storing the source",
         "runtime" => "Preparing the runtime",
-        "dependencies" => "Installing dependencies",
+        "install" => "Installing dependencies",
         "project" => "Installing the project",
         "assets" => "Making assets",
         "libraries" => "Checking shared libraries",

@@ -96,15 +96,10 @@ impl Change {
         barrier::reach(self.control.options.barriers.as_deref(), name);
     }
 
-    /// Whether its user asked for its end. From the release phase on it is too late.
+    /// Whether its user asked for its end, which is heard until the release phase begins.
     fn is_cancelled(&self) -> bool {
         self.work.cancel.load(Ordering::SeqCst)
     }
-}
-
-/// Steps up to this one can be cancelled.
-pub(crate) fn can_cancel(step: Option<&str>) -> bool {
-    !matches!(step, Some("release-phase" | "start" | "route"))
 }
 
 /// Brings a change to its end. Returns only when it is ended and recorded, or the server ends.
@@ -133,10 +128,15 @@ impl Change {
             self.refresh()?;
             // Instances may have died since `start` was recorded, and a table may not have arrived.
             let done = self.control.store.step(self.deploy.id, step.name)? == Some(true);
+            if done && step.name == "release-phase" {
+                self.work.commit();
+            }
             if done && step.name != "start" && step.name != "route" {
                 continue;
             }
-            if self.is_cancelled() && can_cancel(Some(step.name)) {
+            let goes_on =
+                if step.name == "release-phase" { self.work.commit() } else { !self.is_cancelled() };
+            if !goes_on {
                 return Err(ControlError::Cancelled);
             }
             self.control.store.begin_step(self.deploy.id, step.name)?;

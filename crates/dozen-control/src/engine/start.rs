@@ -1,5 +1,7 @@
 //! The step `start`: the new release's instances, each waited for until it is ready.
 
+use std::collections::BTreeMap;
+
 use dozen_model::{
     names::{InstanceName, ProcessType},
     release::ReleaseNumber,
@@ -24,19 +26,32 @@ pub(super) fn start(change: &mut Change) -> Result<(), ControlError> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-    let announced = change.work.progress.step("start", format!("Starting {}", names.join(", ")));
+    let announced = change.work.progress.step("start", format!("Starting {}", in_short(&wanted)));
     let mut started = Vec::new();
     for name in wanted {
         started.push(found_or_started(change, &loaded, name)?);
     }
-    let mut answers = Vec::new();
+    let mut answers: Vec<String> = Vec::new();
     for launch in &started {
         let answer = change.control.wait_until_ready(change.key(), launch, &loaded, &change.work.progress)?;
-        answers.push(format!("{} {answer}", launch.name));
+        if !answers.contains(&answer) {
+            answers.push(answer);
+        }
     }
-    announced.done(answers.join(", "));
+    announced.done(answers.join("; "));
     Ok(())
+}
+
+/// `web.1`, `web.1, worker.1`, and of many only how many there are: `4 web, 1 worker`.
+fn in_short(names: &[InstanceName]) -> String {
+    if names.len() <= 2 {
+        return names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    }
+    let mut counts: BTreeMap<&ProcessType, usize> = BTreeMap::new();
+    for name in names {
+        *counts.entry(&name.process).or_default() += 1;
+    }
+    counts.iter().map(|(process, count)| format!("{count} {process}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Names of the instances to run. A stopped stage stays stopped unless a new tree comes.

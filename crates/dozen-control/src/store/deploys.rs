@@ -70,8 +70,6 @@ words! {
 pub(crate) struct DeployRow {
     /// Row id, unique in the server.
     pub id: i64,
-    /// Stage row.
-    pub stage: i64,
     /// Number within the stage.
     pub number: u64,
     /// What it changes.
@@ -113,28 +111,27 @@ pub(crate) struct NewDeploy<'a> {
     pub who: &'a str,
 }
 
-const DEPLOY: &str = "SELECT id, stage, number, kind, state, step, source, sealed_request, who, created_at,
+const DEPLOY: &str = "SELECT id, number, kind, state, step, source, sealed_request, who, created_at,
                       started_ms, ended_ms, image, release, error FROM deploys";
 
 fn deploy_row(row: &Row<'_>) -> rusqlite::Result<DeployRow> {
-    let image: Option<String> = row.get(12)?;
-    let error: Option<String> = row.get(14)?;
+    let image: Option<String> = row.get(11)?;
+    let error: Option<String> = row.get(13)?;
     Ok(DeployRow {
         id: row.get(0)?,
-        stage: row.get(1)?,
-        number: row.get::<_, i64>(2)?.unsigned_abs(),
-        kind: DeployKind::column(row, 3)?,
-        state: DeployState::column(row, 4)?,
-        step: row.get(5)?,
-        source: json_column(row, 6)?,
-        sealed_request: row.get(7)?,
-        who: row.get(8)?,
-        created_at: row.get(9)?,
-        started_ms: row.get(10)?,
-        ended_ms: row.get(11)?,
-        image: image.map(|_| word_column(row, 12)).transpose()?,
-        release: row.get::<_, Option<i64>>(13)?.map(|number| ReleaseNumber(number.unsigned_abs())),
-        error: error.map(|_| json_column(row, 14)).transpose()?,
+        number: row.get::<_, i64>(1)?.unsigned_abs(),
+        kind: DeployKind::column(row, 2)?,
+        state: DeployState::column(row, 3)?,
+        step: row.get(4)?,
+        source: json_column(row, 5)?,
+        sealed_request: row.get(6)?,
+        who: row.get(7)?,
+        created_at: row.get(8)?,
+        started_ms: row.get(9)?,
+        ended_ms: row.get(10)?,
+        image: image.map(|_| word_column(row, 11)).transpose()?,
+        release: row.get::<_, Option<i64>>(12)?.map(|number| ReleaseNumber(number.unsigned_abs())),
+        error: error.map(|_| json_column(row, 13)).transpose()?,
     })
 }
 

@@ -193,6 +193,14 @@ impl Store {
         Ok(())
     }
 
+    /// Images of all releases.
+    pub(crate) fn all_images(&self) -> Result<BTreeSet<Digest>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached("SELECT DISTINCT image FROM releases")?;
+        let rows = query.query_map([], |row| word_column(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Images that the last `keep` releases of each stage use, and what open deploys built.
     pub(crate) fn images_in_use(&self, keep: u32) -> Result<BTreeSet<Digest>, ControlError> {
         let connection = self.lock();

@@ -120,9 +120,6 @@ fn exit_hint(reason: &ExitReason) -> Option<String> {
         ExitReason::OutOfMemory { .. } => {
             "raise `memory` in `[limits]` of `dozen.toml`, or start fewer workers with `WEB_CONCURRENCY`"
         }
-        ExitReason::Signal(31) => {
-            "it made a system call that the walls deny; what it printed is in `dozen logs`"
-        }
         ExitReason::NotStarted(_) => {
             "check its command in the Procfile: is the package of its program among the dependencies?"
         }
@@ -148,7 +145,7 @@ fn port_hint(port: u16, elsewhere: &[SocketAddr]) -> String {
 fn not_http_hint(start: &str) -> String {
     // A TLS record of type alert or handshake: its first byte is not printable, so it is a dot.
     if start.starts_with("..") {
-        "serve plain HTTP on `PORT`: the router ends TLS before it".to_owned()
+        "serve plain HTTP on `PORT`: TLS ends before the app".to_owned()
     } else {
         "the process on `PORT` must speak HTTP/1.1 or HTTP/1.0".to_owned()
     }

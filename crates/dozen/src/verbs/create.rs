@@ -18,12 +18,12 @@ use crate::{
 
 /// Create an app, and a Git remote named dozen that deploys it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Afterwards `git push dozen main` deploys.
+
+Examples:
   dozen create
   dozen create blog
-  dozen create blog --existing --stage staging --remote staging
-
-Afterwards `git push dozen main` deploys.")]
+  dozen create blog --existing --stage staging --remote staging")]
 pub(crate) struct CreateArgs {
     /// Its name [default: from dozen.toml, else the folder's name]
     name: Option<AppName>,
@@ -129,17 +129,20 @@ impl Remote {
 /// Address of the stage's repository, and what receives a push there.
 ///
 /// The receiving command finds the repository itself; the address is what people and Git see, and
-/// names app and stage.
+/// names app and stage. An app in a folder of its repository is pushed from there: the command
+/// names the folder.
 fn address(target: &Target, settings: &Settings) -> Result<(String, String), CliError> {
+    let folder = git::folder_in_repository(Path::new("."));
+    let folder = folder.map(|folder| format!(" --folder {}", git::shell_word(&folder))).unwrap_or_default();
     match &settings.server {
         ServerAddress::Ssh(host) => {
-            Ok((format!("{host}/{}", target.repository()), "dozen receive-pack".to_owned()))
+            Ok((format!("{host}/{}", target.repository()), format!("dozen receive-pack{folder}")))
         }
         ServerAddress::Unix(_) => {
             let binary = git::shell_word(&settings.binary.to_string_lossy());
             let server = git::shell_word(&settings.server.to_string());
             let url = settings.push_repository(target)?.to_string_lossy().into_owned();
-            Ok((url, format!("{binary} receive-pack --server {server}")))
+            Ok((url, format!("{binary} receive-pack --server {server}{folder}")))
         }
     }
 }

@@ -23,6 +23,10 @@ pub(crate) struct HookArgs {
     #[arg(value_enum)]
     hook: HookName,
 
+    /// Folder of the pushed tree that holds the app
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<String>,
+
     #[command(flatten)]
     app: AppFlags,
 }
@@ -56,7 +60,7 @@ pub(crate) async fn hook(args: HookArgs, session: &Session) -> Result<ExitStatus
         // Git runs hooks inside the repository, and its environment is relative to that.
         repository: Path::new("."),
         reference: Some(&push.commit),
-        folder: None,
+        folder: args.folder.as_deref(),
         dirty: false,
         working_tree: false,
     };

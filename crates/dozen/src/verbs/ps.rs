@@ -54,10 +54,14 @@ enum PsAction {
         #[arg(value_parser = target_of)]
         target: Option<String>,
     },
-    /// Stop a one-off process, or an instance until the next restart
-    #[command(after_help = "To stop all of an app, use dozen down.\n\nExamples:\n  dozen ps stop run.1")]
+    /// Stop a one-off process, or all instances of a process type
+    #[command(after_help = "A process type stays stopped until it is scaled again. To stop a whole app, use `dozen down`.
+
+Examples:
+  dozen ps stop run.1
+  dozen ps stop worker")]
     Stop {
-        /// A process type or an instance
+        /// A one-off process or a process type
         #[arg(value_parser = target_of)]
         target: String,
     },

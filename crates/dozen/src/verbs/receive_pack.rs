@@ -28,6 +28,10 @@ use crate::{
 pub(crate) struct ReceivePackArgs {
     /// Address of the repository, as Git knows it
     repository: String,
+
+    /// Folder of the pushed tree that holds the app
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<String>,
 }
 
 /// Git's settings for a push: whatever the user's own files say, our hook runs.
@@ -48,7 +52,8 @@ pub(crate) fn receive_pack(args: &ReceivePackArgs, session: &Session) -> Result<
         });
     };
     let repository = session.settings.push_repository(&target)?;
-    prepare(&repository, &target, session)?;
+    let script = hook_script(&target, args.folder.as_deref(), session);
+    prepare(&repository, &script)?;
     let hooks = repository.join("hooks");
     let mut command = Command::new("git");
     command.arg("-c").arg(format!("core.hooksPath={}", hooks.display()));
@@ -60,7 +65,7 @@ pub(crate) fn receive_pack(args: &ReceivePackArgs, session: &Session) -> Result<
 }
 
 /// Makes the repository when it is not there, and writes the hook anew: this program may have moved.
-fn prepare(repository: &Path, target: &Target, session: &Session) -> Result<(), CliError> {
+fn prepare(repository: &Path, script: &str) -> Result<(), CliError> {
     let file_error = |path: &Path| {
         let path = path.to_owned();
         move |source| CliError::File { action: "written", path, source }
@@ -73,7 +78,7 @@ fn prepare(repository: &Path, target: &Target, session: &Session) -> Result<(), 
     let hooks = repository.join("hooks");
     DirBuilder::new().recursive(true).mode(0o700).create(&hooks).map_err(file_error(&hooks))?;
     let hook = hooks.join("pre-receive");
-    write_script(&hook, &hook_script(target, session)).map_err(file_error(&hook))
+    write_script(&hook, script).map_err(file_error(&hook))
 }
 
 fn init(repository: &Path) -> Result<(), CliError> {
@@ -89,11 +94,12 @@ fn init(repository: &Path) -> Result<(), CliError> {
     Err(GitError::Refused { command: "init".to_owned(), said }.into())
 }
 
-fn hook_script(target: &Target, session: &Session) -> String {
+fn hook_script(target: &Target, folder: Option<&str>, session: &Session) -> String {
     let binary = shell_word(&session.settings.binary.to_string_lossy());
     let server = shell_word(&session.settings.server.to_string());
+    let folder = folder.map(|folder| format!(" --folder={}", shell_word(folder))).unwrap_or_default();
     format!(
-        "#!/bin/sh\nexec {binary} --server {server} hook pre-receive --app {} --stage {}\n",
+        "#!/bin/sh\nexec {binary} --server {server} hook pre-receive --app {} --stage {}{folder}\n",
         target.app, target.stage
     )
 }

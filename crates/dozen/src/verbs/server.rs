@@ -126,7 +126,7 @@ pub(crate) async fn server(args: ServerArgs, session: &Session) -> Result<ExitSt
 
 async fn start_detached(flags: &ServerFlags, session: &Session) -> Result<ExitStatus, CliError> {
     if ControlClient::connect(&session.settings).await.is_ok() {
-        session.out.note("it runs already");
+        session.out.note("the server runs already");
         return status(false, session).await;
     }
     // Refused here, where the user sees it, and not in the log of a process that ends at once.

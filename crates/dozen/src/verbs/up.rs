@@ -45,7 +45,7 @@ pub(crate) async fn up(args: UpArgs, session: &Session) -> Result<ExitStatus, Cl
     let target = target(&args, session)?;
     let mut view = ProgressView::new(session.out);
     let mut control = server(session, &mut view).await?;
-    let folder = folder_in_repository(&args.path);
+    let folder = git::folder_in_repository(&args.path);
     let choice = CommitChoice {
         repository: &args.path,
         reference: args.reference.as_deref(),
@@ -73,19 +73,12 @@ pub(crate) async fn up(args: UpArgs, session: &Session) -> Result<ExitStatus, Cl
 /// Which app is meant: flags, the remote of the folder's own repository, the environment, and at
 /// last what the folder itself says.
 fn target(args: &UpArgs, session: &Session) -> Result<Target, CliError> {
-    let own_repository = folder_in_repository(&args.path).is_none();
+    let own_repository = git::folder_in_repository(&args.path).is_none();
     let remote = if own_repository { context::remote_of(&args.path) } else { None };
     match context::infer(&args.app, remote.as_ref(), &session.settings) {
         Ok(target) => Ok(target),
         Err(_) => Ok(session.target_of(app_name::of_folder(&args.path)?, args.app.stage.clone())),
     }
-}
-
-/// The folder's place in its repository; `None` when it is the top of it, or in none.
-fn folder_in_repository(path: &Path) -> Option<String> {
-    let top = std::fs::canonicalize(git::top_of(path)?).ok()?;
-    let below = std::fs::canonicalize(path).ok()?.strip_prefix(top).ok()?.to_str()?.to_owned();
-    Some(below).filter(|below| !below.is_empty())
 }
 
 /// A connection to the server, started when none answers and it would be on this machine.

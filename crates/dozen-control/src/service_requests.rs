@@ -1,0 +1,128 @@
+//! What the API asks for about backing services: made, attached, detached.
+//!
+//! As in [`crate::requests`], a request that is refused has changed nothing. A service's data is
+//! never deleted here: detaching takes only its URL from the app.
+
+use std::sync::Arc;
+
+use dozen_model::{
+    names::{ConfigVar, ServiceName},
+    suggestion::nearest,
+};
+
+use crate::{
+    api::wire::{AttachService, CreateService},
+    attachments::{kind_of, mount_path, url_owner},
+    control::Control,
+    engine::ChangeRequest,
+    error::ControlError,
+    progress::ProgressLog,
+    requests::kept_for_the_first_release,
+    store::{AttachmentRow, DeployKind, ServiceRow, StageKey, StageRow},
+};
+
+impl Control {
+    /// Makes a service; it is attached apart.
+    pub fn create_service(&self, stage: &StageRow, request: &CreateService) -> Result<(), ControlError> {
+        let kind = kind_of(&request.kind)?;
+        let url = request
+            .url
+            .as_ref()
+            .map(|url| self.key.seal(&url_owner(&stage.key, &request.name), url.as_bytes()));
+        let path = mount_path(request.path.as_deref())?.map(|path| path.to_string());
+        let row = ServiceRow {
+            id: 0,
+            name: request.name.clone(),
+            kind: kind.as_str().to_owned(),
+            path,
+            sealed_url: url,
+            created_at: 0,
+        };
+        let plan = self.service_plan(&stage.key, &row, None)?;
+        self.store.create_service(stage.key.id, &row)?;
+        self.make_service(&stage.key, &plan)
+    }
+
+    /// Attaches a service to a config var: a new release.
+    pub fn attach_service(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        name: &ServiceName,
+        request: &AttachService,
+        who: &str,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let service = self.service_row(&stage.key, name)?;
+        let rows = self.store.attachments(stage.key.id)?;
+        let var = match &request.var {
+            Some(var) => var.clone(),
+            None => self.usual_var(&service, &rows)?,
+        };
+        if let Some(row) = rows.iter().find(|row| row.var == var) {
+            return Err(ControlError::VarAttached {
+                var,
+                service: self.service_name(&stage.key, row.service)?,
+            });
+        }
+        if stage.current.is_none() {
+            let mut rows = rows;
+            rows.push(AttachmentRow { var, service: service.id });
+            self.store.replace_attachments(stage.key.id, &rows)?;
+            return Ok(kept_for_the_first_release());
+        }
+        let request = ChangeRequest {
+            change: format!("attach {name} as {var}"),
+            attach: vec![(var, service.id)],
+            ..ChangeRequest::default()
+        };
+        self.queue_change(stage, DeployKind::Attach, &request, who)
+    }
+
+    /// Detaches a service: a new release. Its data stays.
+    pub fn detach_service(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        name: &ServiceName,
+        who: &str,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        let service = self.service_row(&stage.key, name)?;
+        let mut rows = self.store.attachments(stage.key.id)?;
+        if rows.iter().all(|row| row.service != service.id) {
+            return Err(ControlError::NotAttached { name: name.clone() });
+        }
+        if stage.current.is_none() {
+            rows.retain(|row| row.service != service.id);
+            self.store.replace_attachments(stage.key.id, &rows)?;
+            return Ok(kept_for_the_first_release());
+        }
+        let request = ChangeRequest {
+            change: format!("detach {name}"),
+            detach: vec![service.id],
+            ..ChangeRequest::default()
+        };
+        self.queue_change(stage, DeployKind::Attach, &request, who)
+    }
+
+    fn usual_var(&self, service: &ServiceRow, taken: &[AttachmentRow]) -> Result<ConfigVar, ControlError> {
+        let mut request = dozen_services::ServiceRequest::new(service.name.clone(), kind_of(&service.kind)?);
+        request.path = mount_path(service.path.as_deref())?;
+        Ok(dozen_services::default_var(&request, |var| taken.iter().any(|row| row.var == *var)))
+    }
+
+    /// A service by its name.
+    pub(crate) fn service_row(
+        &self,
+        stage: &StageKey,
+        name: &ServiceName,
+    ) -> Result<ServiceRow, ControlError> {
+        let services = self.store.services(stage.id)?;
+        let near = nearest(name.as_str(), services.iter().map(|row| row.name.as_str())).map(str::to_owned);
+        let found = services.into_iter().find(|row| row.name == *name);
+        found.ok_or_else(|| ControlError::NoSuchService { name: name.to_string(), nearest: near })
+    }
+
+    pub(crate) fn service_name(&self, stage: &StageKey, id: i64) -> Result<ServiceName, ControlError> {
+        let services = self.store.services(stage.id)?;
+        let found = services.into_iter().find(|row| row.id == id).map(|row| row.name);
+        found.ok_or_else(|| ControlError::NoSuchService { name: id.to_string(), nearest: None })
+    }
+}
