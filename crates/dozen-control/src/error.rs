@@ -8,7 +8,7 @@ use dozen_model::{
     release::ReleaseNumber,
 };
 
-use crate::api::wire::ErrorBody;
+use crate::{advice, api::wire::ErrorBody};
 
 /// Why a request was refused, or what of our own went wrong.
 ///

@@ -238,8 +238,8 @@ impl RouterLink {
     }
 
     /// What every endpoint has in flight.
-    pub(crate) fn loads(&self) -> std::collections::BTreeMap<String, EndpointLoad> {
-        self.ask(RouterClient::in_flight).unwrap_or_default()
+    pub(crate) fn loads(&self) -> Result<std::collections::BTreeMap<String, EndpointLoad>, ControlError> {
+        self.ask(RouterClient::in_flight)
     }
 
     /// Closes the upgraded connections of an endpoint.

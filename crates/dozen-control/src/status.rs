@@ -86,7 +86,7 @@ impl Control {
             keys.map(|process| (process.clone(), self.wanted(stage, &loaded.image, process))).collect()
         };
         let launches = self.store.open_launches(stage.key.id)?;
-        let loads = if launches.is_empty() { BTreeMap::new() } else { self.router.loads() };
+        let loads = if launches.is_empty() { BTreeMap::new() } else { self.router.loads().unwrap_or_default() };
         let mut walls = Vec::new();
         let mut instances = Vec::new();
         for launch in &launches {

@@ -28,10 +28,8 @@ mod live;
 
 use live::LiveStep;
 
-/// Titles are padded to this, so that results stand in a column; a longer one gets a gap.
+/// Titles are padded to this, so that results stand in a column.
 const TITLE_WIDTH: usize = 27;
-/// What stands between a title, its result and its time at least.
-const GAP: usize = 2;
 
 /// Draws the events of one piece of work.
 pub(crate) struct ProgressView {

@@ -28,6 +28,7 @@ use crate::{
 
 mod assemble;
 mod build;
+mod hold;
 mod phase;
 mod route;
 mod source;
@@ -62,7 +63,7 @@ pub const STEPS: [Step; 6] = [
         undo: Undo::Not("layers are shared; unused ones are pruned later"),
     },
     Step { name: "assemble", run: assemble::assemble, undo: Undo::By(assemble::fail_release) },
-    Step { name: "release-phase", run: phase::run, undo: Undo::By(phase::let_requests_through) },
+    Step { name: "release-phase", run: phase::run, undo: Undo::By(hold::let_requests_through) },
     Step { name: "start", run: start::start, undo: Undo::By(start::stop_started) },
     Step { name: "route", run: route::route, undo: Undo::Not("the new release serves") },
 ];

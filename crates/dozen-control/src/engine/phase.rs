@@ -12,18 +12,14 @@
 //! ```
 //!
 //! It outlives the server that began it. It does not undo a migration: a failed phase leaves the
-//! database as the migration left it. While a service with a single writer is bound, the router
-//! holds requests that may write from here to the route swap.
+//! database as the migration left it. Requests that may write wait meanwhile ([`hold`]).
 
 use std::time::{Duration, Instant};
 
-use dozen_model::{
-    names::{InstanceName, ProcessType},
-    route_table::Hold,
-};
+use dozen_model::names::{InstanceName, ProcessType};
 use dozen_run::{Adoption, ExitReason};
 
-use super::Change;
+use super::{Change, hold};
 use crate::{
     error::ControlError,
     launcher::{Caller, Loaded, NewLaunch, launch_id},
@@ -48,7 +44,7 @@ pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
         return Ok(());
     }
     let announced = change.work.progress.step("release-phase", "Running the release phase");
-    hold_writes(change, &loaded)?;
+    hold::hold_writes(change, &loaded)?;
     let began = Instant::now();
     let launch = launched(change, &loaded)?;
     let reason = match launch.state {
@@ -130,25 +126,4 @@ fn finish(
             return Err(ControlError::Cancelled);
         }
     }
-}
-
-/// Old code over a new schema answers 500 to every write, so writes wait where that may happen.
-fn hold_writes(change: &Change, loaded: &Loaded) -> Result<(), ControlError> {
-    let control = &change.control;
-    let asked = loaded.manifest.release.hold_unsafe;
-    let holds = asked.unwrap_or_else(|| control.has_single_writer(&loaded.config.bound));
-    if holds && change.stage.current.is_some() {
-        control.set_hold(change.key().id, Hold::Unsafe);
-        control.publish()?;
-    }
-    Ok(())
-}
-
-/// The undo: requests go on to what serves.
-pub(super) fn let_requests_through(change: &Change) -> Result<(), ControlError> {
-    if change.control.hold_of(change.key().id) != Hold::None {
-        change.control.set_hold(change.key().id, Hold::None);
-        change.control.publish()?;
-    }
-    Ok(())
 }

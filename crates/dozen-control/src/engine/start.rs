@@ -23,6 +23,7 @@ pub(super) fn start(change: &mut Change) -> Result<(), ControlError> {
     }
     let loaded = change.control.load(change.key(), number)?;
     let wanted = wanted(change, &loaded);
+    tell_unscaled(change, &loaded);
     if wanted.is_empty() {
         return Ok(());
     }
@@ -52,6 +53,19 @@ fn in_short(names: &[InstanceName]) -> String {
         *counts.entry(&name.process).or_default() += 1;
     }
     counts.iter().map(|(process, count)| format!("{count} {process}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A first release says which process types run nowhere: who declares one expects it to run.
+fn tell_unscaled(change: &Change, loaded: &Loaded) {
+    if change.stage.current.is_some() {
+        return;
+    }
+    for process in loaded.image.processes.keys() {
+        if change.control.wanted(&change.stage, &loaded.image, process) == 0 {
+            let text = format!("`{process}` has no instance yet; start one with `dozen ps scale {process}=1`");
+            change.work.progress.hint(text);
+        }
+    }
 }
 
 /// Names of the instances to run. A stopped stage stays stopped unless a new tree comes.

@@ -133,7 +133,7 @@ impl Remote {
 /// names the folder.
 fn address(target: &Target, settings: &Settings) -> Result<(String, String), CliError> {
     let folder = git::folder_in_repository(Path::new("."));
-    let folder = folder.map(|folder| format!(" --folder {}", git::shell_word(&folder))).unwrap_or_default();
+    let folder = folder.map(|folder| format!(" --folder={}", git::shell_word(&folder))).unwrap_or_default();
     match &settings.server {
         ServerAddress::Ssh(host) => {
             Ok((format!("{host}/{}", target.repository()), format!("dozen receive-pack{folder}")))

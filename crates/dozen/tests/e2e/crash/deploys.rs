@@ -1,0 +1,142 @@
+//! Control is killed at every step of the release engine, in a first deploy and in a second one.
+
+use std::{
+    fs,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use dozen_control::{barrier, engine::STEPS};
+use tempfile::TempDir;
+
+use super::{load::Load, processes::nothing_is_left_over, with_phase};
+use crate::{
+    host::{Ran, TestHost, wait_for},
+    project::Project,
+};
+
+/// A host whose server stops at the barriers of a folder.
+pub struct HeldHost {
+    pub host: TestHost,
+    folder: TempDir,
+}
+
+impl HeldHost {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let host = TestHost::start_with(&[("DOZEN_BARRIERS", folder.path().to_str().expect("a path"))]);
+        Self { host, folder }
+    }
+
+    /// Begins `up` of a project and comes back when the server stands at `barrier`.
+    pub fn deploy_up_to(&self, project: &Project, barrier: &str) -> Child {
+        fs::write(self.folder.path().join(barrier), "").expect("a barrier");
+        let mut command = self.host.command(["up", "."]);
+        command.current_dir(project.folder()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("the binary");
+        let reached = self.folder.path().join(format!("{barrier}.reached"));
+        wait_for(&format!("the server to reach {barrier}"), Duration::from_secs(30), || {
+            reached.exists().then_some(())
+        });
+        child
+    }
+
+    /// Takes all barriers away.
+    pub fn open(&self) {
+        for entry in fs::read_dir(self.folder.path()).expect("the barriers").flatten() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+
+    /// Kills control while it stands at `barrier`, starts it again and waits for the deploy's end.
+    pub fn deploy_killed_at(&mut self, project: &Project, barrier: &str) -> Ran {
+        let child = self.deploy_up_to(project, barrier);
+        self.host.kill_control();
+        self.open();
+        self.host.start_server();
+        child.wait_with_output().expect("its end").into()
+    }
+}
+
+/// The releases whose release phase has run, in that order.
+fn phases(host: &TestHost, nth: usize) -> Vec<String> {
+    let file = host.state().join(format!("services/{nth}/data/phases"));
+    fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_step_has_barriers_around_it() {
+    let names = barrier::names();
+    for step in &STEPS {
+        for moment in ["begun", "done"] {
+            let name = format!("{}.{moment}", step.name);
+            assert!(names.contains(&name), "{name} of {names:?}");
+        }
+    }
+}
+
+#[test]
+fn a_first_deploy_goes_on_when_control_is_killed_at_any_step_of_it() {
+    let mut held = HeldHost::start();
+    for (index, barrier) in barrier::names().into_iter().enumerate() {
+        let app = format!("first{index}");
+        let deployed = held.deploy_killed_at(&with_phase(&app), &barrier);
+        assert_eq!(deployed.status, 0, "{barrier}: {deployed:#?}");
+
+        let host = &held.host;
+        assert!(host.get(&app, "/").body.starts_with("hello v1 "), "{barrier}");
+        assert_eq!(phases(host, index + 1), ["v1"], "{barrier}");
+        nothing_is_left_over(host, &[&app]);
+        host.dozen(["destroy", &app, "--confirm", &app]).succeeds();
+        nothing_is_left_over(host, &[]);
+    }
+}
+
+#[test]
+fn a_second_deploy_loses_no_request_when_control_is_killed_at_any_step_of_it() {
+    let mut held = HeldHost::start();
+    let project = with_phase("shop");
+    held.host.up(&project);
+    let mut releases = vec!["v1".to_owned()];
+    for barrier in barrier::names() {
+        project.write("note", &barrier).commit(&barrier);
+        releases.push(format!("v{}", releases.len() + 1));
+        let load = Load::on(&held.host, "shop");
+        let deployed = held.deploy_killed_at(&project, &barrier);
+        assert_eq!(deployed.status, 0, "{barrier}: {deployed:#?}");
+
+        let host = &held.host;
+        let serving = format!("hello v{} ", releases.len());
+        assert!(host.get("shop", "/").body.starts_with(&serving), "{barrier}");
+        nothing_is_left_over(host, &["shop"]);
+        load.stop();
+        assert_eq!(phases(host, 1), releases, "{barrier}");
+    }
+}
+
+#[test]
+fn a_deploy_that_waits_in_the_queue_survives_control() {
+    let mut held = HeldHost::start();
+    let project = Project::small("shop");
+    held.host.up(&project);
+    project.write("note", "second").commit("second");
+    let second = held.deploy_up_to(&project, "build.begun");
+    project.write("note", "third").commit("third");
+    let mut third = held.host.command(["up", "."]);
+    third.current_dir(project.folder()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let third = third.spawn().expect("the binary");
+    wait_for("the third deploy to queue", Duration::from_secs(10), || {
+        let builds = held.host.dozen(["builds", "-a", "shop", "--json"]).succeeds().json();
+        (builds.as_array()?.len() == 3).then_some(())
+    });
+
+    held.host.kill_control();
+    held.open();
+    held.host.start_server();
+
+    for deploy in [second, third] {
+        Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
+    }
+    assert!(held.host.get("shop", "/").body.starts_with("hello v3 "));
+    nothing_is_left_over(&held.host, &["shop"]);
+}

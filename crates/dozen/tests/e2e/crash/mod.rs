@@ -1,0 +1,39 @@
+//! kill -9 of anything of ours, at any moment: no app, no fact, no line and no request is lost.
+//!
+//! Start reading at [`deploys`], which kills control at every step of the release engine.
+
+mod deploys;
+mod failures;
+mod instances;
+mod load;
+mod logs;
+mod phase;
+mod processes;
+mod router;
+mod server;
+mod watcher;
+
+use std::path::PathBuf;
+
+use crate::{host::TestHost, project::Project};
+
+/// Where an app of [`with_phase`] notes each run of its release phase.
+const NOTED: &str = "services/1/data/phases";
+
+/// A small app whose release phase appends a line to a file on a volume.
+fn with_phase(name: &str) -> Project {
+    let project = Project::small(name);
+    project
+        .write(
+            "Procfile",
+            "web: /usr/bin/python3 server.py\nrelease: echo $DOZEN_RELEASE >> /data/noted/phases\n",
+        )
+        .write("dozen.toml", "[services.data]\nkind = \"volume\"\npath = \"/data/noted\"\n")
+        .commit("with a release phase");
+    project
+}
+
+/// The folder of the volume of the `nth` app that has one.
+fn volume(host: &TestHost, nth: u32) -> PathBuf {
+    host.state().join(format!("services/{nth}/data"))
+}

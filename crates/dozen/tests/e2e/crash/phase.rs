@@ -1,0 +1,93 @@
+//! The release phase runs once, whatever is killed while it runs.
+
+use std::{fs, time::Duration};
+
+use super::{
+    NOTED,
+    deploys::HeldHost,
+    processes::{keepers, kill, nothing_is_left_over},
+    volume,
+};
+use crate::{
+    host::{Ran, TestHost, wait_for},
+    project::Project,
+};
+
+/// An app whose release phase notes that it runs and goes on when it is let.
+fn slow_phase(name: &str) -> Project {
+    let project = Project::small(name);
+    let phase = "release: echo begun >> /data/noted/phases; \
+                 while [ ! -e /data/noted/go ]; do sleep 0.01; done; echo ended >> /data/noted/phases\n";
+    project
+        .write("Procfile", &format!("web: /usr/bin/python3 server.py\n{phase}"))
+        .write("dozen.toml", "[services.data]\nkind = \"volume\"\npath = \"/data/noted\"\n")
+        .commit("with a slow release phase");
+    project
+}
+
+fn noted(host: &TestHost) -> String {
+    fs::read_to_string(host.state().join(NOTED)).unwrap_or_default()
+}
+
+fn wait_until_it_runs(host: &TestHost) {
+    wait_for("the phase to run", Duration::from_secs(10), || (noted(host) == "begun\n").then_some(()));
+}
+
+#[test]
+fn a_release_phase_outlives_control_and_its_result_counts() {
+    let mut held = HeldHost::start();
+    let project = slow_phase("shop");
+    let deploy = held.deploy_up_to(&project, "release-phase.started");
+    wait_until_it_runs(&held.host);
+
+    held.host.kill_control();
+    held.open();
+    fs::write(volume(&held.host, 1).join("go"), "").expect("the go");
+    wait_for("the phase to end alone", Duration::from_secs(10), || {
+        (noted(&held.host) == "begun\nended\n").then_some(())
+    });
+    held.host.start_server();
+
+    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
+    assert_eq!(noted(&held.host), "begun\nended\n");
+    nothing_is_left_over(&held.host, &["shop"]);
+}
+
+#[test]
+fn a_release_phase_outlives_control_and_its_shim_together() {
+    let mut held = HeldHost::start();
+    let project = slow_phase("shop");
+    let deploy = held.deploy_up_to(&project, "release-phase.started");
+    wait_until_it_runs(&held.host);
+
+    held.host.kill_control();
+    for shim in keepers(&held.host).iter().filter(|keeper| !keeper.is_init) {
+        kill(shim.pid);
+    }
+    held.open();
+    held.host.start_server();
+    fs::write(volume(&held.host, 1).join("go"), "").expect("the go");
+
+    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
+    assert_eq!(noted(&held.host), "begun\nended\n");
+    nothing_is_left_over(&held.host, &["shop"]);
+}
+
+#[test]
+fn a_release_phase_that_a_reboot_cut_off_fails_and_is_not_run_again() {
+    let mut held = HeldHost::start();
+    let project = slow_phase("shop");
+    let deploy = held.deploy_up_to(&project, "release-phase.started");
+    wait_until_it_runs(&held.host);
+
+    let router = held.host.router_pid();
+    held.host.kill_control();
+    super::instances::pull_the_plug(&held.host, router);
+    held.open();
+    held.host.start_server();
+
+    let failed = Ran::from(deploy.wait_with_output().expect("its end")).fails_with(1);
+    assert!(failed.stderr.contains("release phase") && failed.stderr.contains("hint:"), "{failed:#?}");
+    assert_eq!(noted(&held.host), "begun\n");
+    nothing_is_left_over(&held.host, &["shop"]);
+}
