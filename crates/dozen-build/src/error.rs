@@ -253,6 +253,11 @@ impl Hint for BuildError {
             Self::LfsPointer { .. } => {
                 "add the file itself to the repository, or keep it in a backing service".into()
             }
+            Self::EntryRefused { .. } => "leave that entry out; `git archive` makes archives without such".into(),
+            Self::BadArchive { .. } => "make it again, for example with `git archive -o app.tar.gz HEAD`".into(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".into()
+            }
             Self::LinkedFile { path } => format!("replace the link `{path}` with a file"),
             Self::NothingFound { .. } => "add a Procfile with a line such as `web: ./server`".into(),
             Self::DockerfileOnly => {

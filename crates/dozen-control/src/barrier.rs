@@ -13,7 +13,7 @@ pub fn names() -> Vec<String> {
     let step = |name: &str| [format!("{name}.begun"), format!("{name}.done")];
     let mut names: Vec<String> = STEPS.iter().flat_map(|one| step(one.name)).collect();
     names.extend(["release-phase.recorded".to_owned(), "release-phase.started".to_owned()]);
-    names.push("route.committed".to_owned());
+    names.extend(["route.committed".to_owned(), "deploy.ended".to_owned()]);
     names
 }
 

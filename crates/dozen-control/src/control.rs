@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ffi::OsString,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc,
@@ -28,7 +28,7 @@ use crate::{
     progress::ProgressLog,
     router_link::RouterLink,
     seal::Key,
-    store::{ReleaseRow, StageKey, Store},
+    store::{DeployRow, DeployState, ReleaseRow, StageKey, StageRow, Store},
     worker::Worker,
 };
 
@@ -41,6 +41,8 @@ pub struct ServerOptions {
     pub run: PathBuf,
     /// Addresses of the router.
     pub listen: Vec<SocketAddr>,
+    /// Proxies before the router whose word about the client counts.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Base domain.
     pub domain: String,
     /// The key's file when it is not `home/key`.
@@ -111,6 +113,7 @@ impl Control {
     /// Opens everything that a server keeps. Nothing is started yet.
     pub fn open(options: ServerOptions) -> Result<Arc<Self>, ControlError> {
         let home = Home::open(&options.home, &options.run)?;
+        home.refuse_lost_database()?;
         let store = Store::open(&home.database())?;
         let key_file = options.key_file.clone().unwrap_or_else(|| options.home.join("key"));
         let key = Key::open(&key_file, !store.has_secrets()?)?;
@@ -228,6 +231,22 @@ impl Control {
         self.work.lock().get(&deploy).cloned()
     }
 
+    /// The same, also for one that waits in the queue and was put there by an earlier server.
+    pub(crate) fn work_of(&self, stage: &StageRow, deploy: &DeployRow) -> Option<Work> {
+        let is_open = |row: &DeployRow| matches!(row.state, DeployState::Queued | DeployState::Running);
+        let running = self.running_work(deploy.id);
+        if running.is_some() || !is_open(deploy) {
+            return running;
+        }
+        let work = self.work(deploy.id, deploy.number, &stage.key);
+        // It may have ended since its row was read, and then nobody would ever finish this.
+        if self.store.deploy(deploy.id).ok().flatten().is_some_and(|row| is_open(&row)) {
+            return Some(work);
+        }
+        self.work_ended(deploy.id);
+        None
+    }
+
     /// Forgets a deploy that ended.
     pub(crate) fn work_ended(&self, deploy: i64) {
         self.work.lock().remove(&deploy);
@@ -297,7 +316,9 @@ impl Control {
 /// A build's error in the control plane's words.
 pub(crate) fn build_error(error: dozen_build::BuildError) -> ControlError {
     use dozen_model::hint::Hint;
-    let internal = matches!(error, dozen_build::BuildError::Io { .. });
+    // A full disk is the machine's owner's to mend, and the hint says so.
+    let internal = matches!(&error, dozen_build::BuildError::Io { source, .. }
+        if source.kind() != std::io::ErrorKind::StorageFull);
     if matches!(error, dozen_build::BuildError::Cancelled) {
         return ControlError::Cancelled;
     }

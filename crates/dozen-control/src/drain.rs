@@ -13,11 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dozen_run::ExitReason;
+
 use crate::{
     control::Control,
     error::ControlError,
     store::{LaunchRow, LaunchState, StageKey},
 };
+
+/// How what outlived its grace period ends.
+const SIGKILL: i32 = 9;
 
 /// How often the router is asked what is in flight.
 const BEAT: Duration = Duration::from_millis(20);
@@ -43,9 +48,16 @@ impl Control {
         if launch.port.is_some() {
             self.wait_for_requests(stage, launch)?;
         }
-        let grace = self.settings_of(stage, launch).grace();
-        self.end_launch(launch, Some(grace))?;
-        self.say(stage, &launch.name.to_string(), &format!("{} of {} stopped", launch.name, launch.release));
+        let settings = self.settings_of(stage, launch);
+        let grace = settings.grace();
+        let reason = self.end_launch(launch, Some(grace))?;
+        let end = if reason == Some(ExitReason::Signal(SIGKILL)) {
+            let signal = settings.stop_signal.unwrap_or_default().as_str();
+            format!("did not end within {grace:?} of SIG{signal} and was killed")
+        } else {
+            "stopped".to_owned()
+        };
+        self.say(stage, &launch.name.to_string(), &format!("{} of {} {end}", launch.name, launch.release));
         Ok(())
     }
 

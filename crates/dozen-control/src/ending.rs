@@ -9,7 +9,7 @@ use crate::{
     error::ControlError,
     home::remove_tree,
     progress::ProgressLog,
-    store::{LaunchState, StageRow},
+    store::{LaunchState, Purpose, StageRow},
 };
 
 /// Unused layers may take this much; they make the next build fast.
@@ -164,9 +164,14 @@ impl Control {
         let mut ends = Vec::new();
         for stage in self.store.stages()? {
             for launch in self.store.open_launches(stage.key.id)? {
+                if launch.state == LaunchState::Serving && launch.purpose == Purpose::Service {
+                    self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
+                }
                 ends.push((self.settings_of(&stage.key, &launch).grace(), launch));
             }
         }
+        // Out of rotation first: an idle connection of the router keeps many servers from ending.
+        self.publish()?;
         std::thread::scope(|scope| {
             for (grace, launch) in &ends {
                 scope.spawn(move || {

@@ -23,9 +23,11 @@ pub enum ControlError {
     #[error("could not listen on `{address}`")]
     Listen { address: String, source: io::Error },
     #[error("the database `{}` was written by a newer dozen (schema {found}, this one knows {known})", path.display())]
-    NewerSchema { path: PathBuf, found: usize, known: usize },
+    NewerSchema { path: PathBuf, found: u32, known: u32 },
     #[error("the database `{}` is damaged: {detail}", path.display())]
     DamagedStore { path: PathBuf, detail: String },
+    #[error("the database `{}` is missing or empty, but this home holds apps", path.display())]
+    LostStore { path: PathBuf },
     #[error("could not read or write the database")]
     Store(#[from] rusqlite::Error),
     #[error("could not use the key file `{}`: {detail}", path.display())]
@@ -120,8 +122,19 @@ impl ControlError {
     /// Whether dozen or its machine is at fault, not the request.
     pub fn is_internal(&self) -> bool {
         match self {
+            _ if self.is_disk_full() => false,
             Self::Store(_) | Self::Sealed { .. } | Self::Router(_) | Self::Run(_) | Self::Io { .. } => true,
             Self::Build { internal, .. } => *internal,
+            _ => false,
+        }
+    }
+
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } | Self::Folder { source, .. } => {
+                source.kind() == io::ErrorKind::StorageFull
+            }
+            Self::Store(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             _ => false,
         }
     }
@@ -169,6 +182,9 @@ impl Hint for ControlError {
     fn hint(&self) -> Option<String> {
         let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
         match self {
+            _ if self.is_disk_full() => {
+                Some("make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".into())
+            }
             Self::HomeTaken { .. } => Some(
                 "see `dozen server status`; another server needs another DOZEN_HOME and DOZEN_RUN".into(),
             ),
@@ -177,9 +193,13 @@ impl Hint for ControlError {
             }
             Self::NewerSchema { .. } => Some("run the newer dozen, or restore an older state.db".into()),
             Self::DamagedStore { path, .. } => Some(format!(
-                "it was left as it is; stop the server, move `{}` away and put a copy from a backup in its place",
+                "it was left as it is; move `{}` away and put a backup of it in its place, or what \
+                 `sqlite3 FILE .recover` can still read",
                 path.display()
             )),
+            Self::LostStore { .. } => Some(
+                "put a backup of it in its place, or set DOZEN_HOME to a new folder to begin anew".into(),
+            ),
             Self::Key { .. } | Self::Sealed { .. } => Some(
                 "put the key that this state.db was written with in its place, or name it in DOZEN_KEY_FILE"
                     .into(),
@@ -190,7 +210,18 @@ impl Hint for ControlError {
             Self::NoSuchStage { nearest, .. } => {
                 meant(nearest).or(Some("`dozen up` with `--stage` makes a stage; see `dozen apps`".into()))
             }
-            Self::AppTaken { .. } => Some("choose another name, or see `dozen apps`".into()),
+            Self::DomainTaken { domain, owner } => {
+                Some(format!("take it away there first: `dozen domains remove -a {owner} {domain}`"))
+            }
+            Self::ConfigTooLarge { .. } => {
+                Some("keep what is large in the repository or in a backing service".into())
+            }
+            Self::NulInValue { .. } => {
+                Some("encode it, for example as base64, and decode it in the app".into())
+            }
+            Self::AppTaken { app } => Some(format!(
+                "choose another name, or add a Git remote for this one with `dozen create {app} --existing`"
+            )),
             Self::NoSuchRelease { .. } | Self::NoEarlierRelease { .. } => Some("see `dozen releases`".into()),
             Self::NoRelease { .. } => {
                 Some("deploy it first: `dozen deploy`, or `git push dozen main`".into())

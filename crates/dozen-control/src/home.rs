@@ -22,12 +22,16 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use dozen_model::names::{AppName, StageName};
 use rustix::fs::FlockOperation;
 
 use crate::error::ControlError;
+
+/// How long a server that does not answer any more may take to end.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// The folders of one server; holding it is holding the home's lock.
 #[derive(Debug)]
@@ -54,8 +58,7 @@ impl Home {
             .mode(0o600)
             .open(root.join("lock"))
             .map_err(|source| ControlError::Folder { path: root.join("lock"), source })?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| ControlError::HomeTaken { home: root.to_owned() })?;
+        take(&lock).map_err(|_| ControlError::HomeTaken { home: root.to_owned() })?;
         let home = Self { root: root.to_owned(), run: run.to_owned(), _lock: lock };
         for name in ["layers", "images", "cache", "incoming", "builds", "services", "logs", "deploys"] {
             make(&home.root.join(name), 0o700)?;
@@ -73,6 +76,24 @@ impl Home {
     /// `DOZEN_RUN`.
     pub fn run(&self) -> &Path {
         &self.run
+    }
+
+    /// Refuses a home whose apps are there and whose database is not: an empty one in its place
+    /// would take their images and data for unused.
+    ///
+    /// # Errors
+    /// [`ControlError::LostStore`].
+    pub(crate) fn refuse_lost_database(&self) -> Result<(), ControlError> {
+        let path = self.database();
+        if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            return Ok(());
+        }
+        let has_entries =
+            |name| fs::read_dir(self.root.join(name)).is_ok_and(|mut found| found.next().is_some());
+        if ["deploys", "services"].into_iter().any(has_entries) {
+            return Err(ControlError::LostStore { path });
+        }
+        Ok(())
     }
 
     /// The database.
@@ -128,6 +149,18 @@ impl Home {
     /// The events of a stage's deploys.
     pub fn deploys(&self, app: &AppName, stage: &StageName) -> PathBuf {
         self.root.join("deploys").join(app.as_str()).join(stage.as_str())
+    }
+}
+
+/// Takes the lock; a server that was stopped a moment ago holds it until its process is gone.
+fn take(lock: &File) -> rustix::io::Result<()> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Ok(()) => return Ok(()),
+        }
     }
 }
 

@@ -18,7 +18,8 @@ use dozen_model::{
     release::ReleaseNumber,
 };
 use dozen_run::{
-    Adoption, LaunchCommand, LaunchId, LaunchPlan, Probe, ProbeAnswer, RunError, wait_alive, wait_ready,
+    Adoption, ExitReason, LaunchCommand, LaunchId, LaunchPlan, Probe, ProbeAnswer, RunError, wait_alive,
+    wait_ready,
 };
 use dozen_sandbox::spec::{Attach, LaunchSpec, Limits, Restart};
 
@@ -122,7 +123,7 @@ impl Control {
         Ok(row)
     }
 
-    /// Starts a recorded process.
+    /// Starts a recorded process. One that cannot be started is ended again.
     pub(crate) fn start_launch(
         &self,
         stage: &StageKey,
@@ -130,9 +131,15 @@ impl Control {
         loaded: &Loaded,
         caller: &Caller,
     ) -> Result<(), ControlError> {
-        let spec = self.spec(stage, launch, loaded, caller)?;
-        self.supervisor.start(&launch_id(launch), &spec)?;
-        Ok(())
+        let spec = self.spec(stage, launch, loaded, caller);
+        let started = spec.and_then(|spec| Ok(self.supervisor.start(&launch_id(launch), &spec)?));
+        match started {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.clear_launch(launch, "did not start")?;
+                Err(error)
+            }
+        }
     }
 
     /// Takes over a process that an earlier control, or a dead shim, left.
@@ -274,20 +281,29 @@ impl Control {
     }
 
     /// Ends a process for good and removes what is left of it.
-    pub(crate) fn end_launch(&self, launch: &LaunchRow, grace: Option<Duration>) -> Result<(), ControlError> {
+    pub(crate) fn end_launch(
+        &self,
+        launch: &LaunchRow,
+        grace: Option<Duration>,
+    ) -> Result<Option<ExitReason>, ControlError> {
         let id = launch_id(launch);
-        let outcome = match self.supervisor.stop(&id, grace) {
-            Ok(reason) => reason.to_string(),
-            Err(RunError::NoSuchLaunch { .. }) => "gone".to_owned(),
+        let reason = match self.supervisor.stop(&id, grace) {
+            Ok(reason) => Some(reason),
+            Err(RunError::NoSuchLaunch { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        self.clear_launch(launch, &outcome)
+        let outcome = reason.as_ref().map_or_else(|| "gone".to_owned(), ToString::to_string);
+        self.clear_launch(launch, &outcome)?;
+        Ok(reason)
     }
 
-    /// Records the end of a process that is gone and removes its folder.
+    /// Records the end of a process that is gone, then removes its folder.
+    ///
+    /// In this order: a killed server must find the result of a release phase, or the phase would
+    /// be taken for one whose end is not known. A folder that stays is swept at the next start.
     pub(crate) fn clear_launch(&self, launch: &LaunchRow, outcome: &str) -> Result<(), ControlError> {
-        self.supervisor.remove(&launch_id(launch))?;
         self.store.end_launch(&launch.id, outcome)?;
+        self.supervisor.remove(&launch_id(launch))?;
         if let Some(port) = launch.port {
             self.ports.release(port);
         }

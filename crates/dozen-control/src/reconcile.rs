@@ -102,7 +102,7 @@ impl Control {
         for launch in &started {
             let announced = progress.step("start", format!("Starting {}", launch.name));
             match self.wait_until_ready(stage, launch, loaded, progress) {
-                Ok(answer) => announced.done(format!("{} {answer}", launch.name)),
+                Ok(answer) => announced.done(answer),
                 Err(error) => failed = Some(error),
             }
             // Also one that is not ready goes on: it is what the store wants, its shim restarts
@@ -185,6 +185,13 @@ impl Control {
             };
             if let Some(outcome) = ended {
                 let _ = self.supervisor.kill(&launch_id(&launch));
+                if launch.purpose == Purpose::OneOff {
+                    self.say(
+                        &stage.key,
+                        &launch.name.to_string(),
+                        &format!("{} ended: {outcome}", launch.name),
+                    );
+                }
                 self.clear_launch(&launch, &outcome)?;
             } else if launch.state == LaunchState::Starting && launch.purpose == Purpose::Service {
                 // Its starter is gone; whether it was ready nobody knows.

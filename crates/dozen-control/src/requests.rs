@@ -132,7 +132,7 @@ impl Control {
     /// Asks a deploy to end.
     pub fn cancel(&self, stage: &StageRow, number: u64) -> Result<Cancelled, ControlError> {
         let deploy = self.deploy_row(stage, number)?;
-        let Some(work) = self.running_work(deploy.id) else {
+        let Some(work) = self.work_of(stage, &deploy) else {
             return Ok(Cancelled { cancelled: false, step: deploy.step });
         };
         Ok(Cancelled { cancelled: work.try_cancel(), step: deploy.step })
@@ -280,7 +280,7 @@ impl Control {
             let ended = control.end_launch(&launch, None);
             control.say(&key, &launch.name.to_string(), &format!("{} was stopped", launch.name));
             heard.send(match ended {
-                Ok(()) => {
+                Ok(_) => {
                     announced.done("stopped");
                     finished(Vec::new())
                 }

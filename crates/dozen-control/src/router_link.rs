@@ -7,7 +7,7 @@
 
 use std::{
     fs::File,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixListener,
@@ -20,6 +20,7 @@ use std::{
 
 use dozen_model::route_table::RouteTable;
 use dozen_router::{DropTo, EndpointLoad, Launch, LaunchSettings, bind_listeners, client::RouterClient};
+use dozen_sandbox::SocketPath;
 use parking_lot::Mutex;
 
 use crate::{
@@ -37,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct RouterLink {
     listen: Vec<SocketAddr>,
+    trusted_proxies: Vec<IpAddr>,
     binary: PathBuf,
     socket: PathBuf,
     state: PathBuf,
@@ -52,6 +54,7 @@ impl RouterLink {
     pub(crate) fn new(options: &ServerOptions, home: &Home, as_root: bool) -> Self {
         Self {
             listen: options.listen.clone(),
+            trusted_proxies: options.trusted_proxies.clone(),
             binary: options.binary.clone(),
             socket: home.router_socket(),
             state: home.router(),
@@ -88,10 +91,15 @@ impl RouterLink {
     /// [`ControlError::Listen`] when an address is taken by someone else.
     pub(crate) fn start(&self) -> Result<(), ControlError> {
         self.prepare_folder()?;
-        if let Some(listeners) = self.adopt() {
-            self.note_port(&listeners);
-            *self.launch.lock() = Some(self.launch_with(listeners, None)?);
-            return Ok(());
+        match self.adopt() {
+            Some((listeners, false)) => {
+                self.note_port(&listeners);
+                *self.launch.lock() = Some(self.launch_with(listeners, None)?);
+                return Ok(());
+            }
+            // It accepts nothing any more and ends with its last request: another one goes on.
+            Some((listeners, true)) => return self.start_with(listeners),
+            None => {}
         }
         let threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(8));
         let mut listeners = Vec::new();
@@ -100,27 +108,44 @@ impl RouterLink {
                 .map_err(|source| ControlError::Listen { address: address.to_string(), source })?;
             listeners.extend(bound);
         }
-        self.note_port(&listeners);
-        let launch = self.launch_with(listeners, Some(self.bind_control()?))?;
-        *self.launch.lock() = Some(launch);
-        self.spawn()
+        self.start_with(listeners)
     }
 
-    /// Asks a living router for copies of its listeners.
-    fn adopt(&self) -> Option<Vec<OwnedFd>> {
-        let mut client = RouterClient::connect(&self.socket).ok()?;
+    fn start_with(&self, listeners: Vec<OwnedFd>) -> Result<(), ControlError> {
+        self.note_port(&listeners);
+        *self.client.lock() = None;
+        let launch = self.launch_with(listeners, Some(self.bind_control()?))?;
+        *self.launch.lock() = Some(launch);
+        self.spawn()?;
+        // It has loaded a stored table, and takes none that is older: a clock may have gone back.
+        let status = self.ask(RouterClient::status)?;
+        let mut generation = self.generation.lock();
+        *generation = (*generation).max(status.generation);
+        Ok(())
+    }
+
+    /// Asks a living router for copies of its listeners, and whether it is about to end.
+    fn adopt(&self) -> Option<(Vec<OwnedFd>, bool)> {
+        let mut client = self.connect()?;
         let status = client.status().ok()?;
         let listeners = client.listeners().ok()?;
         self.pid.store(status.pid, Ordering::Relaxed);
         let mut generation = self.generation.lock();
         *generation = (*generation).max(status.generation);
         *self.client.lock() = Some(client);
-        Some(listeners)
+        Some((listeners, status.draining))
+    }
+
+    fn connect(&self) -> Option<RouterClient> {
+        let address = SocketPath::of(&self.socket).ok()?;
+        RouterClient::connect(address.path()).ok()
     }
 
     fn bind_control(&self) -> Result<OwnedFd, ControlError> {
         let _ = std::fs::remove_file(&self.socket);
-        let bound = UnixListener::bind(&self.socket).map_err(ControlError::io("bind the router's socket"))?;
+        let bound = SocketPath::of(&self.socket)
+            .and_then(|address| UnixListener::bind(address.path()))
+            .map_err(ControlError::io("bind the router's socket"))?;
         Ok(bound.into())
     }
 
@@ -135,6 +160,7 @@ impl RouterLink {
             state_dir: self.state.clone(),
             access_dir: self.state.join("access"),
             drop_to,
+            trusted_proxies: self.trusted_proxies.clone(),
             limits: dozen_router::Limits::default(),
         };
         Ok(Launch { listeners, control, settings })
@@ -256,7 +282,7 @@ impl RouterLink {
         loop {
             let mut client = self.client.lock();
             if client.is_none() {
-                *client = RouterClient::connect(&self.socket).ok();
+                *client = self.connect();
             }
             let failed = match client.as_mut().map(&call) {
                 Some(Ok(answer)) => return Ok(answer),

@@ -69,7 +69,7 @@ impl Key {
         let cipher = XChaCha20Poly1305::new(self.bytes.expose_secret().into());
         let payload = Payload { msg: value, aad: owner.as_bytes() };
         let text = cipher
-            .encrypt(XNonce::from_slice(&nonce), payload)
+            .encrypt(&XNonce::from(nonce), payload)
             .expect("values are far below the cipher's limit of 256 GiB");
         [&[FORMAT], nonce.as_slice(), &text].concat()
     }
@@ -86,7 +86,8 @@ impl Key {
         }
         let cipher = XChaCha20Poly1305::new(self.bytes.expose_secret().into());
         let payload = Payload { msg: text, aad: owner.as_bytes() };
-        cipher.decrypt(XNonce::from_slice(&head[1..]), payload).map_err(|_| refused())
+        let nonce = XNonce::try_from(&head[1..]).map_err(|_| refused())?;
+        cipher.decrypt(&nonce, payload).map_err(|_| refused())
     }
 }
 

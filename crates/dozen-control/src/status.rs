@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     api::wire::{
-        AppSummary, ConfigEntry, DeploySummary, DomainEntry, InstanceStatus, ReleaseDetail, ReleaseSummary,
-        ServerInfo, ServiceEntry, StageStatus, StageSummary,
+        AppSummary, ConfigEntry, DeploySummary, DomainEntry, InstanceStatus, Outcome, Progress,
+        ReleaseDetail, ReleaseSummary, ServerInfo, ServiceEntry, StageStatus, StageSummary,
     },
     control::Control,
     error::ControlError,
     launcher::{Loaded, launch_id},
     release_config::to_base64,
-    store::{DeployRow, LaunchRow, LaunchState, Purpose, ReleaseRow, ServiceRow, StageRow},
+    store::{DeployRow, DeployState, LaunchRow, LaunchState, Purpose, ReleaseRow, ServiceRow, StageRow},
 };
 use dozen_model::release::ReleaseNumber;
 
@@ -86,7 +86,8 @@ impl Control {
             keys.map(|process| (process.clone(), self.wanted(stage, &loaded.image, process))).collect()
         };
         let launches = self.store.open_launches(stage.key.id)?;
-        let loads = if launches.is_empty() { BTreeMap::new() } else { self.router.loads().unwrap_or_default() };
+        let loads =
+            if launches.is_empty() { BTreeMap::new() } else { self.router.loads().unwrap_or_default() };
         let mut walls = Vec::new();
         let mut instances = Vec::new();
         for launch in &launches {
@@ -179,6 +180,23 @@ impl Control {
     /// `dozen builds`.
     pub fn deploy_list(&self, stage: &StageRow, limit: u32) -> Result<Vec<DeploySummary>, ControlError> {
         Ok(self.store.deploys(stage.key.id, limit)?.into_iter().map(deploy_summary).collect())
+    }
+
+    /// How a deploy ended, as its last event says it.
+    pub(crate) fn last_event(&self, stage: &StageRow, deploy: &DeployRow) -> Progress {
+        let outcome = match deploy.state {
+            DeployState::Succeeded => Outcome::Succeeded,
+            DeployState::Cancelled => Outcome::Cancelled,
+            DeployState::Superseded => Outcome::Superseded,
+            DeployState::Queued | DeployState::Running | DeployState::Failed => Outcome::Failed,
+        };
+        let succeeded = outcome == Outcome::Succeeded;
+        Progress::Finished {
+            outcome,
+            release: deploy.release.filter(|_| succeeded),
+            urls: if succeeded { self.urls(&stage.key) } else { Vec::new() },
+            error: deploy.error.clone(),
+        }
     }
 
     /// `dozen config`.

@@ -11,8 +11,8 @@ use dozen_run::{Adoption, InstanceEvent};
 use crate::{
     control::Control,
     error::ControlError,
-    launcher::launch_id,
     store::{LaunchRow, LaunchState, Purpose, StageKey},
+    worker::Job,
 };
 
 /// The last end of each launch that was told, in unix nanoseconds.
@@ -75,7 +75,27 @@ impl Control {
         });
     }
 
-    fn replace_shim(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
+    /// Clears away what ended without a shim to tell of it; what is wanted is started again.
+    fn ended_unseen(
+        self: &Arc<Self>,
+        stage: &StageKey,
+        launch: &LaunchRow,
+        reason: &str,
+    ) -> Result<(), ControlError> {
+        let now = self.store.launch(&launch.id)?;
+        if now.is_none_or(|now| matches!(now.state, LaunchState::Ended | LaunchState::Draining)) {
+            // Whoever ends it, or has ended it, clears it away.
+            return Ok(());
+        }
+        self.say(stage, &launch.name.to_string(), &format!("{} ended: {reason}", launch.name));
+        self.clear_launch(launch, reason)?;
+        if launch.purpose == Purpose::Service {
+            self.worker(stage.id).send(Job::Recover);
+        }
+        Ok(())
+    }
+
+    fn replace_shim(self: &Arc<Self>, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
         self.say(
             stage,
             &launch.name.to_string(),
@@ -85,13 +105,8 @@ impl Control {
             Adoption::Running(_) => Ok(()),
             // The release phase's own step takes its result.
             _ if launch.purpose == Purpose::ReleasePhase => Ok(()),
-            Adoption::Exited(reason) if launch.purpose == Purpose::OneOff => {
-                self.clear_launch(launch, &reason.to_string())
-            }
-            Adoption::Exited(_) | Adoption::Gone => {
-                tracing::warn!(instance = %launch.name, id = launch_id(launch).as_str(), "an instance is gone");
-                Ok(())
-            }
+            Adoption::Exited(reason) => self.ended_unseen(stage, launch, &reason.to_string()),
+            Adoption::Gone => self.ended_unseen(stage, launch, "gone"),
         }
     }
 }

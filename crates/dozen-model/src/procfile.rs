@@ -86,6 +86,7 @@ impl Hint for ProcfileError {
             Self::NotAProcess { .. } => {
                 Some("names have 1 to 63 letters, digits, `-` and `_`; a comment starts with `#`".to_owned())
             }
+            Self::Duplicate { .. } => Some("remove one of the two lines, or rename it".to_owned()),
             _ => None,
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Client {
     pub(crate) state: Arc<ConnectionState>,
     /// The client's address, as a header and in the log.
     pub(crate) address: HeaderValue,
+    /// Whether it is a proxy whose word about its own client counts.
+    pub(crate) is_trusted_proxy: bool,
     /// The port it connected to.
     pub(crate) port: HeaderValue,
     requests: Cell<u64>,
@@ -55,6 +57,7 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
     let guard = Guard::new(stream, Arc::clone(&state), room.limits);
     let mut stopping = room.stopping.clone();
     let client = Rc::new(Client {
+        is_trusted_proxy: room.trusted_proxies.contains(&peer.ip().to_canonical()),
         room,
         state,
         address: address_header(peer),

@@ -9,6 +9,7 @@
 use std::{
     fs::File,
     io,
+    net::IpAddr,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -35,6 +36,9 @@ pub struct LaunchSettings {
     pub access_dir: PathBuf,
     /// What to continue as, when started as root.
     pub drop_to: Option<DropTo>,
+    /// Proxies before this router whose word about the client counts.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
     /// Time limits and bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -101,6 +105,7 @@ fn receive_from(stream: &UnixStream) -> io::Result<RouterOptions> {
         state_dir: settings.state_dir,
         access_dir: settings.access_dir,
         drop_to: settings.drop_to,
+        trusted_proxies: settings.trusted_proxies,
         limits: settings.limits,
     })
 }

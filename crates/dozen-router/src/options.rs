@@ -1,6 +1,6 @@
 //! What the router is started with, and its limits.
 
-use std::{io, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{io, net::IpAddr, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ pub struct RouterOptions {
     pub access_dir: PathBuf,
     /// What to continue as, when started as root.
     pub drop_to: Option<DropTo>,
+    /// Proxies before this router whose word about the client counts.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Time limits and bounds.
     pub limits: Limits,
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    net::IpAddr,
     os::fd::OwnedFd,
     process::ExitCode,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -68,10 +69,12 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
 
     let (stop, stopping) = watch::channel(Stopping::No);
     let (ended, workers_end) = mpsc::unbounded_channel();
+    let trusted_proxies: Arc<[IpAddr]> = options.trusted_proxies.into();
     let make_worker = |_| Worker {
         board: Arc::clone(&board),
         counters: Arc::clone(&counters),
         limits: options.limits,
+        trusted_proxies: Arc::clone(&trusted_proxies),
         files: files.clone(),
         stopping: stopping.clone(),
         // Each client connection may need one to an app; the rest is for files and the like.

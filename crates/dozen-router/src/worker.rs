@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     sync::{Notify, watch},
     task::{LocalSet, spawn_local},
     time::{sleep, timeout},
@@ -41,6 +41,7 @@ pub(crate) struct Worker {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
+    pub(crate) trusted_proxies: Arc<[IpAddr]>,
     pub(crate) files: SyncSender<Batch>,
     pub(crate) stopping: watch::Receiver<Stopping>,
     pub(crate) max_connections: usize,
@@ -52,6 +53,7 @@ pub(crate) struct Room {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
+    pub(crate) trusted_proxies: Arc<[IpAddr]>,
     pub(crate) pool: Pool,
     pub(crate) log: Rc<AccessLog>,
     pub(crate) ids: RequestIds,
@@ -95,6 +97,7 @@ impl Worker {
                 board: self.board,
                 counters: self.counters,
                 limits: self.limits,
+                trusted_proxies: self.trusted_proxies,
                 stopping: self.stopping,
                 cut: watch::Sender::new(false),
                 max_connections: self.max_connections,

@@ -144,7 +144,10 @@ fn cgroups() -> WallSupport {
         (true, true) => "version 1",
         (true, false) => "no controllers",
     };
-    not_built("cgroup limits", &format!("{version}, but limits are not built yet: memory, CPU and processes are unlimited"))
+    not_built(
+        "cgroup limits",
+        &format!("{version}, but limits are not built yet: memory, CPU and processes are unlimited"),
+    )
 }
 
 fn private_network() -> WallSupport {

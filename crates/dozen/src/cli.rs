@@ -133,10 +133,9 @@ fn run(verb: Verb, session: &Session) -> Result<ExitStatus, CliError> {
         Err(verb) => verb,
     };
     start_log(session);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| CliError::System { what: "the asynchronous runtime could not be started", source })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|source| {
+        CliError::System { what: "the asynchronous runtime could not be started", source }
+    })?;
     let status = runtime.block_on(asking(*verb, session));
     // A read of stdin may still be waiting; nobody waits for it.
     runtime.shutdown_background();

@@ -76,7 +76,7 @@ pub(crate) enum ContextError {
 
 impl Hint for ContextError {
     fn hint(&self) -> Option<String> {
-        Some("name it with `--app`, or make a Git remote for it with `dozen create`".to_owned())
+        Some("name it with `--app` or in `DOZEN_APP`, or add a Git remote for it with `dozen create --existing`".to_owned())
     }
 }
 

@@ -81,7 +81,10 @@ pub(crate) async fn follow(
                     standing.deploy = Some(deploy);
                 }
                 view.event(&event);
-                if let Progress::Finished { outcome, release, urls, error } = event {
+                if let Progress::Finished { outcome, release, urls, mut error } = event {
+                    if let Some(error) = error.as_mut().filter(|error| view.has_shown(&error.log_tail)) {
+                        error.log_tail.clear();
+                    }
                     return end(outcome, (release, urls), error, work.out);
                 }
             }
@@ -113,7 +116,10 @@ fn end(
             hint: Some("see `dozen builds`".to_owned()),
         }),
         Outcome::Failed => Err(error.map_or_else(
-            || CliError::Unavailable { message: "the server gave no reason for the failure".to_owned(), hint: None },
+            || CliError::Unavailable {
+                message: "the server gave no reason for the failure".to_owned(),
+                hint: None,
+            },
             CliError::from,
         )),
     }
@@ -138,7 +144,9 @@ impl Work<'_> {
         }
         standing.interrupted = true;
         match self.cancel(target, deploy).await {
-            Ok(Cancelled { cancelled: true, .. }) => view.say("cancelling; press Ctrl-C once more to stop following"),
+            Ok(Cancelled { cancelled: true, .. }) => {
+                view.say("cancelling; press Ctrl-C once more to stop following")
+            }
             Ok(Cancelled { cancelled: false, .. }) => view.say(&goes_on(deploy)),
             Err(error) => view.say(&format!("could not ask for its end: {error}")),
         }

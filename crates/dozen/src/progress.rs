@@ -14,7 +14,7 @@
 //!
 //! Start reading at [`ProgressView::event`].
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use dozen_control::api::wire::Progress;
 
@@ -31,10 +31,15 @@ use live::LiveStep;
 /// Titles are padded to this, so that results stand in a column.
 const TITLE_WIDTH: usize = 27;
 
+/// An error's log tail has at most so many lines.
+const LONGEST_TAIL: usize = 100;
+
 /// Draws the events of one piece of work.
 pub(crate) struct ProgressView {
     out: Output,
     step: Option<OpenStep>,
+    /// The last log lines that stay on the screen, as the server sent them.
+    shown: VecDeque<String>,
 }
 
 /// The step under way.
@@ -66,7 +71,7 @@ fn marks(style: Style) -> Marks {
 impl ProgressView {
     /// A view that has drawn nothing yet.
     pub(crate) fn new(out: Output) -> Self {
-        Self { out, step: None }
+        Self { out, step: None, shown: VecDeque::new() }
     }
 
     /// A view that shows every log line, as where there is no terminal to draw on.
@@ -89,6 +94,12 @@ impl ProgressView {
             Progress::Hint { text } => self.print(&self.out.labelled("hint", Tint::Cyan, text)),
             Progress::Finished { error, .. } => self.finish(error.is_some()),
         }
+    }
+
+    /// Whether these lines were the last of the log and are on the screen already.
+    pub(crate) fn has_shown(&self, tail: &[String]) -> bool {
+        let mut shown = self.shown.iter().rev();
+        tail.iter().rev().filter(|line| !line.trim().is_empty()).all(|line| shown.next() == Some(line))
     }
 
     /// A step of our own.
@@ -140,6 +151,10 @@ impl ProgressView {
             self.out.note(format!("  {} {}", marks(self.out.style).open, step.title));
         }
         self.out.note(format!("      {text}"));
+        if self.shown.len() == LONGEST_TAIL {
+            self.shown.pop_front();
+        }
+        self.shown.push_back(line.to_owned());
     }
 
     fn end(&mut self, step: &str, result: &str, took_ms: u64) {

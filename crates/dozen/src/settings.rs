@@ -54,6 +54,11 @@ pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
     ("DOZEN_STAGE", "`production`", "Stage that a verb means"),
     ("DOZEN_LISTEN", "`127.0.0.1:1212`", "Addresses the router listens on, with commas between them"),
     ("DOZEN_DOMAIN", "`localhost`", "Base domain: apps answer at `APP.DOMAIN`"),
+    (
+        "DOZEN_TRUSTED_PROXIES",
+        "none",
+        "Addresses of proxies before the router that may say who the client is, with commas between them",
+    ),
     ("DOZEN_KEY_FILE", "`key` in `DOZEN_HOME`", "Key that config vars are encrypted with"),
     ("DOZEN_LOG", "`warn` for verbs, `info` for the server", "Level of dozen's own log"),
     ("NO_COLOR", "", "No colour when set"),
@@ -181,12 +186,15 @@ pub(crate) fn resolve(
     };
     let own = named.is_none() && !caller.root && !run_was_named && !home_was_named;
     let fallback = own.then(|| ServerAddress::Unix(PathBuf::from("/run/dozen/control.sock")));
+    // A user without a home folder who named one for dozen has that.
+    let data =
+        data_folder(env, caller).or_else(|none| if home_was_named { Ok(home.clone()) } else { Err(none) });
     Ok(Settings {
         server: named.unwrap_or_else(|| ServerAddress::Unix(run.join("control.sock"))),
         fallback,
         home,
         run,
-        data: data_folder(env, caller),
+        data,
         app: name(env, "DOZEN_APP")?,
         stage: name(env, "DOZEN_STAGE")?,
         style: Style::decide(flags.color, env, caller.terminals),
@@ -272,6 +280,8 @@ pub(crate) enum SettingsError {
     Listen { text: String },
     #[error("`DOZEN_DOMAIN` does not hold a domain")]
     Domain { source: NameError },
+    #[error("`DOZEN_TRUSTED_PROXIES` does not hold IP addresses")]
+    Proxy { source: std::net::AddrParseError },
 }
 
 impl Hint for SettingsError {

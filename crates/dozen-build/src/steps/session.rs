@@ -172,8 +172,20 @@ pub(crate) fn failed(step: &str, ended: Ended, advice: Option<String>) -> BuildE
         end: ended.end,
         // A hint and a screen get no control characters from an app.
         tail: ended.tail.iter().map(|line| shown_line(line)).collect(),
-        advice,
+        advice: advice.or_else(|| tail_advice(&ended.tail)),
     }
+}
+
+/// What a tool's own words call for.
+fn tail_advice(tail: &[String]) -> Option<String> {
+    let says = |text: &str| tail.iter().any(|line| line.contains(text));
+    if says("The lockfile at `uv.lock` needs to be updated") {
+        return Some("uv.lock does not match pyproject.toml: run `uv lock` and commit uv.lock".to_owned());
+    }
+    if says("No space left on device") {
+        return Some("make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".to_owned());
+    }
+    None
 }
 
 fn shown_line(line: &str) -> String {

@@ -18,6 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
+use dozen_sandbox::SocketPath;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -47,7 +48,9 @@ pub(crate) struct Api {
 /// Serves the API until SIGTERM, SIGINT or a request to stop.
 pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), ControlError> {
     let _ = std::fs::remove_file(socket);
-    let listener = UnixListener::bind(socket).map_err(ControlError::io("bind the API's socket"))?;
+    let listener = SocketPath::of(socket)
+        .and_then(|address| UnixListener::bind(address.path()))
+        .map_err(ControlError::io("bind the API's socket"))?;
     open_to_peers(&control, socket)?;
     let api = Api { control, stop: Arc::new(Notify::new()) };
     let routes = routes(api.clone());

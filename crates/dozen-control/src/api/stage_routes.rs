@@ -58,9 +58,9 @@ pub(super) async fn deploy_events(
 ) -> Result<Response, ApiError> {
     let row = stage(&api, &(app, name))?;
     let deploy = api.control.deploy_row(&row, number)?;
-    Ok(match api.control.running_work(deploy.id) {
+    Ok(match api.control.work_of(&row, &deploy) {
         Some(work) => progress(&work.progress),
-        None => kept_progress(&api.control.events_file(&row.key, number)),
+        None => kept_progress(&api.control, &row, &deploy),
     })
 }
 

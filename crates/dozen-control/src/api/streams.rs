@@ -1,6 +1,6 @@
 //! Answers that go on: progress, logs, an attached process.
 
-use std::{convert::Infallible, path::Path as FilePath, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -26,6 +26,7 @@ use crate::{
     control::Control,
     error::ControlError,
     progress::{ProgressLog, read},
+    store::{DeployRow, StageRow},
 };
 
 /// The events of work under way.
@@ -36,9 +37,14 @@ pub(super) fn progress(log: &Arc<ProgressLog>) -> Response {
     }))
 }
 
-/// The events of work that has ended.
-pub(super) fn kept_progress(path: &FilePath) -> Response {
-    let events: Vec<Result<Bytes, Infallible>> = read(path).iter().map(line).collect();
+/// The events of a deploy that has ended; the last one follows from its row when a server was
+/// killed before it could write it.
+pub(super) fn kept_progress(control: &Control, stage: &StageRow, deploy: &DeployRow) -> Response {
+    let mut events = read(&control.events_file(&stage.key, deploy.number));
+    if !matches!(events.last(), Some(Progress::Finished { .. })) {
+        events.push(control.last_event(stage, deploy));
+    }
+    let events: Vec<Result<Bytes, Infallible>> = events.iter().map(line).collect();
     lines(stream::iter(events))
 }
 

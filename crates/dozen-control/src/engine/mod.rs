@@ -151,6 +151,7 @@ impl Change {
 
     fn succeed(&self) -> Result<(), ControlError> {
         self.control.store.end_deploy(self.deploy.id, DeployState::Succeeded, None)?;
+        self.barrier("deploy.ended");
         let urls = self.control.urls(self.key());
         let release = self.deploy.release;
         self.work.progress.send(Progress::Finished {

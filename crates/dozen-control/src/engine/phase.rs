@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! no row                       --write row, start--> wait
-//! row, no instance folder      nothing ever started: start --> wait
-//! row, process or its end seen --adopt--> wait, or take the result
-//! row, a folder without either  failed: what it did is not known, and it is not run again
+//! row `starting`               nothing ever started: row `serving`, start --> wait
+//! row `serving`, process or its end seen --adopt--> wait, or take the result
+//! row `serving`, neither (a reboot)  failed: what it did is not known, and it is not run again
 //! ```
 //!
 //! It outlives the server that began it. It does not undo a migration: a failed phase leaves the
@@ -79,8 +79,9 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
     if launch.state == LaunchState::Ended {
         return Ok(launch);
     }
-    let folder = control.supervisor.folder(&launch_id(&launch));
-    if !folder.exists() {
+    if launch.state == LaunchState::Starting {
+        // Written before it starts: from here on it may have run, whatever is left to see of it.
+        control.store.set_launch_state(&launch.id, LaunchState::Serving)?;
         control.start_launch(stage, &launch, loaded, &Caller::default())?;
         change.barrier("release-phase.started");
         return Ok(launch);
@@ -93,8 +94,7 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
         }
         Adoption::Gone => {
             let log_tail = control.log_tail(stage, &launch, &loaded.config.secrets());
-            let _ = std::fs::remove_dir_all(folder);
-            control.store.end_launch(&launch.id, "not known")?;
+            control.clear_launch(&launch, "not known")?;
             Err(ControlError::PhaseUnknown { log_tail })
         }
     }

@@ -44,7 +44,8 @@ pub(super) fn unpack_into(change: &Change) -> Result<String, ControlError> {
             imported.unpacked
         }
     };
-    Ok(format!("{} files", unpacked.entries))
+    let noun = if unpacked.entries == 1 { "file" } else { "files" };
+    Ok(format!("{} {noun}", unpacked.entries))
 }
 
 /// The step itself; only a new tree has a source.

@@ -62,7 +62,8 @@ fn tell_unscaled(change: &Change, loaded: &Loaded) {
     }
     for process in loaded.image.processes.keys() {
         if change.control.wanted(&change.stage, &loaded.image, process) == 0 {
-            let text = format!("`{process}` has no instance yet; start one with `dozen ps scale {process}=1`");
+            let text =
+                format!("`{process}` has no instance yet; start one with `dozen ps scale {process}=1`");
             change.work.progress.hint(text);
         }
     }

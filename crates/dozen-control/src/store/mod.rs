@@ -52,7 +52,7 @@ impl Store {
         };
         let mut connection = Connection::open(path).map_err(not_a_database)?;
         set_private(path)?;
-        let found: usize =
+        let found: u32 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(not_a_database)?;
         let known = schema::version();
         if found > known {

@@ -91,7 +91,7 @@ fn migrations() -> Migrations<'static> {
 }
 
 /// The schema version this dozen writes.
-pub(super) fn version() -> usize {
+pub(super) fn version() -> u32 {
     1
 }
 
@@ -108,7 +108,7 @@ mod tests {
     fn the_version_counts_the_migrations() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
-        let found: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         assert_eq!(found, version());
         migrations().validate().unwrap();
     }

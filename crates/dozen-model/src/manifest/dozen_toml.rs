@@ -23,6 +23,8 @@ use crate::{
 use section::{Entry, FILE, Section, line_of};
 
 mod config;
+#[cfg(test)]
+mod documented;
 mod formation;
 mod section;
 mod services;

@@ -54,6 +54,8 @@ pub enum ManifestErrorKind {
         section: String,
         /// The known key it resembles.
         meant: Option<String>,
+        /// The keys that belong there.
+        known: Box<str>,
     },
     /// A value of the wrong type.
     #[error("`{key}` must be {wanted}, not {found}")]
@@ -82,6 +84,11 @@ impl Hint for ManifestError {
         match &self.kind {
             ManifestErrorKind::UnknownKey { meant: Some(meant), .. } => {
                 Some(format!("did you mean `{meant}`?"))
+            }
+            ManifestErrorKind::UnknownKey { known, .. } => Some(format!("known here: {known}")),
+            ManifestErrorKind::WrongType { key, .. } if key.starts_with("processes.") => {
+                let process = key.trim_start_matches("processes.");
+                Some(format!("its command goes there, all else about it below `[formation.{process}]`"))
             }
             ManifestErrorKind::BadValue { hint, .. } => hint.clone(),
             _ => None,

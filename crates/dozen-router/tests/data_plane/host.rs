@@ -1,7 +1,7 @@
 //! A router under test: its process, its folder, its tables.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::{fs::chown, net::UnixListener},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -36,15 +36,20 @@ impl Host {
     pub(crate) fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
-        Self::launch(limits, None)
+        Self::launch(limits, None, Vec::new())
     }
 
     /// Starts as root and continues as this user, to whom its folders belong.
     pub(crate) fn as_user(to: DropTo) -> Self {
-        Self::launch(Limits::default(), Some(to))
+        Self::launch(Limits::default(), Some(to), Vec::new())
     }
 
-    fn launch(limits: Limits, drop_to: Option<DropTo>) -> Self {
+    /// Takes this process for a proxy that may say who its client is.
+    pub(crate) fn behind_a_proxy() -> Self {
+        Self::launch(Limits::default(), None, vec![Ipv4Addr::LOCALHOST.into()])
+    }
+
+    fn launch(limits: Limits, drop_to: Option<DropTo>, trusted_proxies: Vec<IpAddr>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("state")).unwrap();
         std::fs::create_dir(dir.path().join("access")).unwrap();
@@ -62,6 +67,7 @@ impl Host {
                 state_dir: dir.path().join("state"),
                 access_dir: dir.path().join("access"),
                 drop_to,
+                trusted_proxies,
                 limits,
             },
         };

@@ -75,6 +75,27 @@ fn an_app_gets_our_word_for_where_a_request_came_from() {
 }
 
 #[test]
+fn a_trusted_proxy_may_say_who_its_client_is() {
+    let (host, app) = (Host::behind_a_proxy(), App::says("x"));
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    let mut browser = host.browser();
+    browser.send(
+        "GET / HTTP/1.1\r\nHost: one.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: evil\r\n\r\n",
+    );
+    browser.reply().unwrap();
+    let seen = app.seen.lock()[0].clone();
+    for (name, value) in [
+        ("x-forwarded-for", "6.6.6.6, 127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "one.test"),
+        ("x-forwarded-port", "443"),
+    ] {
+        assert_eq!(seen.header(name), Some(value), "{name}");
+    }
+}
+
+#[test]
 fn a_safe_request_id_is_kept_and_logged() {
     let host = Host::start();
     let app = App::start(|_, stream| say(stream, "hello"));

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, process::Stdio};
 
+use dozen_sandbox::SocketPath;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -32,7 +33,11 @@ pub(super) async fn connect(
 /// Connects to a server's socket on this machine.
 pub(crate) async fn connect_socket(path: &Path) -> Result<UnixStream, ClientError> {
     let address = || format!("unix:{}", path.display());
-    UnixStream::connect(path).await.map_err(|source| match source.kind() {
+    let connected = match SocketPath::of(path) {
+        Ok(address) => UnixStream::connect(address.path()).await,
+        Err(source) => Err(source),
+    };
+    connected.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             ClientError::NotRunning { address: address() }
         }

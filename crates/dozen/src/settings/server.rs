@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
 };
 
@@ -22,6 +22,10 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) domain: Option<Domain>,
 
+    /// Address of a proxy before the router that may say who the client is, may be given several times
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(crate) trusted_proxy: Vec<IpAddr>,
+
     /// Key that config vars are encrypted with [default: `key` in the state folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
@@ -36,6 +40,8 @@ pub(crate) struct ServerSettings {
     pub(crate) run: PathBuf,
     /// Addresses the router listens on.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Proxies before the router whose word about the client counts.
+    pub(crate) trusted_proxies: Vec<IpAddr>,
     /// Base domain.
     pub(crate) domain: String,
     /// A key that stands elsewhere than in the state folder.
@@ -84,6 +90,10 @@ impl ServerFlags {
         if !self.listen.is_empty() {
             variables.push(("DOZEN_LISTEN", self.listen.join(",").into()));
         }
+        if !self.trusted_proxy.is_empty() {
+            let proxies: Vec<String> = self.trusted_proxy.iter().map(IpAddr::to_string).collect();
+            variables.push(("DOZEN_TRUSTED_PROXIES", proxies.join(",").into()));
+        }
         if let Some(domain) = &self.domain {
             variables.push(("DOZEN_DOMAIN", domain.as_str().into()));
         }
@@ -109,6 +119,10 @@ impl ServerSettings {
             }
             named => named.to_vec(),
         };
+        let trusted_proxies = match flags.trusted_proxy.as_slice() {
+            [] => proxies(env.text("DOZEN_TRUSTED_PROXIES")?.unwrap_or_default())?,
+            named => named.to_vec(),
+        };
         let domain = match &flags.domain {
             Some(domain) => domain.clone(),
             None => {
@@ -125,6 +139,7 @@ impl ServerSettings {
             home: common.home.clone(),
             run: common.run.clone(),
             listen: listen.iter().map(|text| address(text.trim())).collect::<Result<_, _>>()?,
+            trusted_proxies,
             domain: domain.to_string(),
             key_file,
             binary: common.binary.clone(),
@@ -141,6 +156,13 @@ impl ServerSettings {
             user_home,
         })
     }
+}
+
+/// Addresses of proxies, with commas between them.
+fn proxies(text: &str) -> Result<Vec<IpAddr>, SettingsError> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let address = |word: &str| word.parse().map_err(|source| SettingsError::Proxy { source });
+    words.map(address).collect()
 }
 
 /// An address to listen on; a host name such as `localhost` stands for its first address.
@@ -179,6 +201,13 @@ mod tests {
         ]);
         let names: Vec<_> = build_variables(&env).into_keys().collect();
         assert_eq!(names, ["HTTPS_PROXY", "PIP_INDEX_URL", "npm_config_registry"]);
+    }
+
+    #[test]
+    fn a_proxy_is_named_by_its_address() {
+        assert_eq!(proxies("127.0.0.1, ::1").unwrap().len(), 2);
+        assert!(proxies("").unwrap().is_empty());
+        assert!(proxies("127.0.0.1:80").is_err() && proxies("front.example.org").is_err());
     }
 
     #[test]

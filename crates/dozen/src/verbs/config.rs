@@ -216,11 +216,13 @@ fn pair_of(pair: &OsStr) -> Result<(ConfigVar, Vec<u8>), CliError> {
     let usage = |message| CliError::Usage { message, hint: Some("write `NAME=VALUE`".to_owned()) };
     let Some(at) = bytes.iter().position(|b| *b == b'=') else {
         // It may be a value that went astray: it is not quoted.
-        return Err(usage("a word has no `=`".to_owned()));
+        return Err(usage("an argument has no `=`".to_owned()));
     };
     let name = String::from_utf8_lossy(&bytes[..at]);
-    let name: ConfigVar =
-        name.parse().map_err(|error: dozen_model::names::NameError| usage(error.to_string()))?;
+    let name: ConfigVar = name.parse().map_err(|error: dozen_model::names::NameError| CliError::Usage {
+        message: error.to_string(),
+        hint: None,
+    })?;
     Ok((name, bytes[at + 1..].to_vec()))
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use dozen_control::api::wire::LogRecord;
+use dozen_control::api::wire::{LogRecord, StageStatus};
+use dozen_model::{names::ProcessType, suggestion::nearest};
 use http::Method;
 
 use crate::{
     cli_error::{CliError, ExitStatus},
-    context::AppFlags,
+    client::ControlClient,
+    context::{AppFlags, Target},
     output::Tint,
     printable::printable,
     session::Session,
@@ -17,6 +19,9 @@ use crate::{
 
 /// How long a server that went away is waited for when the log is followed.
 const SERVER_RETURNS: Duration = Duration::from_secs(30);
+
+/// What logs under a name that is no process type.
+const OTHER_WRITERS: [&str; 3] = ["run", "release", "router"];
 
 /// Show or follow the log of an app
 #[derive(Debug, clap::Args)]
@@ -80,6 +85,9 @@ pub(crate) async fn logs(args: LogsArgs, session: &Session) -> Result<ExitStatus
             Err(error) => Err(error.into()),
         };
         match heard {
+            Ok(()) if !args.follow && seen_ns.is_none() => {
+                return explain_nothing(&args, &target, &control).await;
+            }
             Ok(()) if !args.follow => return Ok(ExitStatus::Success),
             Err(CliError::Client(error))
                 if args.follow && error.is_lost() && lost_at.elapsed() < SERVER_RETURNS => {}
@@ -95,6 +103,29 @@ pub(crate) async fn logs(args: LogsArgs, session: &Session) -> Result<ExitStatus
             control = again;
         }
     }
+}
+
+/// An empty log is no failure, unless its process type does not exist.
+async fn explain_nothing(
+    args: &LogsArgs,
+    target: &Target,
+    control: &ControlClient,
+) -> Result<ExitStatus, CliError> {
+    let Some(process) = args.ps.as_deref().and_then(|ps| ps.split('.').next()) else {
+        return Ok(ExitStatus::Success);
+    };
+    let status: StageStatus = control.another().await?.get(&target.path("/ps")).await?;
+    let known: Vec<&str> = status.processes.keys().map(ProcessType::as_str).collect();
+    if known.is_empty() || known.contains(&process) || OTHER_WRITERS.contains(&process) {
+        return Ok(ExitStatus::Success);
+    }
+    let hint = match nearest(process, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("this release has: {}", known.join(", ")),
+    };
+    let message =
+        format!("there is no process type `{process}` in this release, and no line of one in the log");
+    Err(CliError::Unavailable { message, hint: Some(hint) })
 }
 
 /// Prints records until the stream ends; all that are there at once go out in one write.

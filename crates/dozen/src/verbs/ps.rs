@@ -55,11 +55,13 @@ enum PsAction {
         target: Option<String>,
     },
     /// Stop a one-off process, or all instances of a process type
-    #[command(after_help = "A process type stays stopped until it is scaled again. To stop a whole app, use `dozen down`.
+    #[command(
+        after_help = "A process type stays stopped until it is scaled again. To stop a whole app, use `dozen down`.
 
 Examples:
   dozen ps stop run.1
-  dozen ps stop worker")]
+  dozen ps stop worker"
+    )]
     Stop {
         /// A one-off process or a process type
         #[arg(value_parser = target_of)]
@@ -134,8 +136,9 @@ async fn list(json: bool, target: &Target, session: &Session) -> Result<ExitStat
             session.out.result(line)?;
         }
     }
-    for wall in &status.walls {
-        session.out.note(crate::printable::printable(wall, false));
+    if !status.walls.is_empty() {
+        let walls = status.walls.join(", ");
+        session.out.note(format_args!("\nwalls: {}", crate::printable::printable(&walls, false)));
     }
     Ok(ExitStatus::Success)
 }

@@ -52,7 +52,7 @@ Examples:
         #[arg(long)]
         detached: bool,
     },
-    /// Stop the server; apps go on without it
+    /// Stop the server and its router; apps run on, but get no requests until it starts again
     #[command(after_help = "Examples:\n  dozen server stop\n  dozen server stop --all")]
     Stop {
         /// Stop all apps too
@@ -167,8 +167,11 @@ async fn stop(all: bool, session: &Session) -> Result<ExitStatus, CliError> {
     let deadline = Instant::now() + ENDS;
     while Instant::now() < deadline {
         if matches!(control.another().await, Err(ClientError::NotRunning { .. })) {
-            let apps =
-                if all { "the server and all apps are stopped" } else { "the server is stopped; apps go on" };
+            let apps = if all {
+                "the server and all apps are stopped"
+            } else {
+                "the server and its router are stopped; apps run on, without requests"
+            };
             session.out.result(apps)?;
             return Ok(ExitStatus::Success);
         }

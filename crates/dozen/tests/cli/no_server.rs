@@ -95,7 +95,7 @@ fn a_verb_without_an_app_says_how_to_name_one() {
     assert_eq!(ran.status, 1);
     insta::assert_snapshot!(ran.err, @r"
     error: it is not clear which app is meant
-    hint: name it with `--app`, or make a Git remote for it with `dozen create`
+    hint: name it with `--app` or in `DOZEN_APP`, or add a Git remote for it with `dozen create --existing`
     ");
 }
 

@@ -33,7 +33,9 @@ fn an_app_is_deployed_configured_scaled_rolled_back_and_destroyed() {
 fn a_one_off_process_runs_in_the_release_and_passes_its_status_on() {
     let host = TestHost::start();
     host.up(&Project::small("shop"));
-    let ran = host.dozen(["run", "-a", "shop", "--", "sh", "-c", "echo $DOZEN_RELEASE $DYNO; exit 7"]).fails_with(7);
+    let ran = host
+        .dozen(["run", "-a", "shop", "--", "sh", "-c", "echo $DOZEN_RELEASE $DYNO; exit 7"])
+        .fails_with(7);
     assert_eq!(ran.stdout, "v1 run.1\n", "{ran:#?}");
     let logs = host.dozen(["logs", "-a", "shop", "-n", "50"]).succeeds();
     assert!(logs.stdout.contains("app[run.1]: v1 run.1"), "{logs:#?}");

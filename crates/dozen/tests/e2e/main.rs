@@ -3,7 +3,12 @@
 //! Start reading at [`host::TestHost`]. A test that needs something this machine lacks says so
 //! with [`host::skip`], which fails in CI.
 
+mod bad_input;
 mod client;
+mod crash;
+mod examples;
+mod git_push;
 mod host;
 mod lifecycle;
+mod load;
 mod project;

@@ -45,6 +45,7 @@ impl<'a> Section<'a> {
                     format!("`[{}]`", self.path)
                 },
                 meant: nearest(entry.name, known.iter().copied()).map(str::to_owned),
+                known: known.join(", ").into(),
             })),
         }
     }

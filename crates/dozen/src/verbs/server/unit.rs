@@ -14,6 +14,10 @@ pub(super) fn unit(settings: &ServerSettings, system: bool) -> String {
         variable("DOZEN_DOMAIN", OsStr::new(&settings.domain)),
         variable("PATH", &settings.path),
     ];
+    if !settings.trusted_proxies.is_empty() {
+        let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
+        environment.push(variable("DOZEN_TRUSTED_PROXIES", OsStr::new(&proxies.join(","))));
+    }
     environment.extend(settings.key_file.as_ref().map(|path| variable("DOZEN_KEY_FILE", path.as_os_str())));
     environment.extend(settings.pyenv_root.as_ref().map(|path| variable("PYENV_ROOT", path.as_os_str())));
     environment

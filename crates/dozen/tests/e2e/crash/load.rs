@@ -12,21 +12,21 @@ use std::{
 use crate::{client, host::TestHost};
 
 /// The loop. Dropping it without [`Load::stop`] lets it end by itself.
-pub struct Load {
+pub(crate) struct Load {
     ending: Arc<AtomicBool>,
     thread: JoinHandle<Served>,
 }
 
 /// What the loop saw.
 #[derive(Debug, Default)]
-pub struct Served {
-    pub answered: usize,
-    pub failed: Vec<String>,
+pub(crate) struct Served {
+    pub(crate) answered: usize,
+    pub(crate) failed: Vec<String>,
 }
 
 impl Load {
     /// Asks for `/` of an app until it is stopped, each time on a connection of its own.
-    pub fn on(host: &TestHost, app: &str) -> Self {
+    pub(crate) fn on(host: &TestHost, app: &str) -> Self {
         let ending = Arc::new(AtomicBool::new(false));
         let (told, port, app) = (Arc::clone(&ending), host.port(), app.to_owned());
         let thread = std::thread::spawn(move || {
@@ -48,7 +48,7 @@ impl Load {
 
     /// Ends the loop; every request must have been answered.
     #[track_caller]
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.ending.store(true, Ordering::Relaxed);
         let served = self.thread.join().expect("the loop");
         assert!(served.answered > 0 && served.failed.is_empty(), "{served:?}");

@@ -17,9 +17,6 @@ use std::path::PathBuf;
 
 use crate::{host::TestHost, project::Project};
 
-/// Where an app of [`with_phase`] notes each run of its release phase.
-const NOTED: &str = "services/1/data/phases";
-
 /// A small app whose release phase appends a line to a file on a volume.
 fn with_phase(name: &str) -> Project {
     let project = Project::small(name);
@@ -33,7 +30,10 @@ fn with_phase(name: &str) -> Project {
     project
 }
 
-/// The folder of the volume of the `nth` app that has one.
-fn volume(host: &TestHost, nth: u32) -> PathBuf {
-    host.state().join(format!("services/{nth}/data"))
+/// The folder of the only volume of a host.
+fn volume(host: &TestHost) -> PathBuf {
+    let stages = std::fs::read_dir(host.state().join("services")).expect("services").flatten();
+    let mut found: Vec<PathBuf> = stages.map(|stage| stage.path().join("data")).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
 }

@@ -1,9 +1,13 @@
 //! The release phase runs once, whatever is killed while it runs.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    time::Duration,
+};
 
 use super::{
-    NOTED,
     deploys::HeldHost,
     processes::{keepers, kill, nothing_is_left_over},
     volume,
@@ -26,7 +30,7 @@ fn slow_phase(name: &str) -> Project {
 }
 
 fn noted(host: &TestHost) -> String {
-    fs::read_to_string(host.state().join(NOTED)).unwrap_or_default()
+    fs::read_to_string(volume(host).join("phases")).unwrap_or_default()
 }
 
 fn wait_until_it_runs(host: &TestHost) {
@@ -42,7 +46,7 @@ fn a_release_phase_outlives_control_and_its_result_counts() {
 
     held.host.kill_control();
     held.open();
-    fs::write(volume(&held.host, 1).join("go"), "").expect("the go");
+    fs::write(volume(&held.host).join("go"), "").expect("the go");
     wait_for("the phase to end alone", Duration::from_secs(10), || {
         (noted(&held.host) == "begun\nended\n").then_some(())
     });
@@ -66,7 +70,7 @@ fn a_release_phase_outlives_control_and_its_shim_together() {
     }
     held.open();
     held.host.start_server();
-    fs::write(volume(&held.host, 1).join("go"), "").expect("the go");
+    fs::write(volume(&held.host).join("go"), "").expect("the go");
 
     Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
     assert_eq!(noted(&held.host), "begun\nended\n");
@@ -90,4 +94,33 @@ fn a_release_phase_that_a_reboot_cut_off_fails_and_is_not_run_again() {
     assert!(failed.stderr.contains("release phase") && failed.stderr.contains("hint:"), "{failed:#?}");
     assert_eq!(noted(&held.host), "begun\n");
     nothing_is_left_over(&held.host, &["shop"]);
+}
+
+#[test]
+fn writes_that_wait_for_a_migration_wait_on_when_control_is_killed() {
+    let mut held = HeldHost::start();
+    let project = Project::small("shop");
+    project
+        .write("Procfile", "web: /usr/bin/python3 server.py\nrelease: echo migrated\n")
+        .write("dozen.toml", "[services.db]\nkind = \"sqlite\"\n")
+        .commit("with a database");
+    held.host.up(&project);
+    project.write("note", "second").commit("second");
+    let deploy = held.deploy_up_to(&project, "start.begun");
+
+    held.host.kill_control();
+    held.host.start_server();
+    let mut write = TcpStream::connect((Ipv4Addr::LOCALHOST, held.host.port())).expect("the router");
+    let request = "POST / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    write.write_all(request.as_bytes()).expect("a request");
+    write.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
+    write.read(&mut [0]).expect_err("no answer while the new release is not there");
+    assert!(held.host.get("shop", "/").body.starts_with("hello v1 "), "reading goes on");
+    held.open();
+
+    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
+    write.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+    let mut answer = String::new();
+    write.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("hello v2 "), "{answer}");
 }

@@ -13,16 +13,16 @@ use crate::host::{TestHost, wait_for};
 
 /// A shim or an init: both carry their instance's folder on their command line.
 #[derive(Debug, Clone)]
-pub struct Keeper {
-    pub pid: u32,
+pub(crate) struct Keeper {
+    pub(crate) pid: u32,
     /// Name of the instance's folder.
-    pub launch: String,
+    pub(crate) launch: String,
     /// Whether it is pid 1 of a namespace of its own.
-    pub is_init: bool,
+    pub(crate) is_init: bool,
 }
 
 /// Shims and inits of a host.
-pub fn keepers(host: &TestHost) -> Vec<Keeper> {
+pub(crate) fn keepers(host: &TestHost) -> Vec<Keeper> {
     let mark = format!("{}/run/i/", host.state().display());
     pids().into_iter().filter_map(|pid| keeper(pid, &mark)).collect()
 }
@@ -45,26 +45,26 @@ fn pids() -> Vec<u32> {
 }
 
 /// Whether a process is there and not a zombie.
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Kills a process (-9) and waits until it is gone.
-pub fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     let raw = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
     let _ = rustix::process::kill_process(raw, rustix::process::Signal::KILL);
     wait_for("a killed process to be gone", Duration::from_secs(10), || (!is_alive(pid)).then_some(()));
 }
 
 /// The rows of `dozen ps` of an app.
-pub fn instances(host: &TestHost, app: &str) -> Vec<Value> {
+pub(crate) fn instances(host: &TestHost, app: &str) -> Vec<Value> {
     host.ps(app)["instances"].as_array().cloned().expect("instances")
 }
 
 /// The main process of an instance, once it is up.
 #[track_caller]
-pub fn pid_of(host: &TestHost, app: &str, name: &str) -> u32 {
+pub(crate) fn pid_of(host: &TestHost, app: &str, name: &str) -> u32 {
     wait_for(&format!("{name} to be up"), Duration::from_secs(20), || {
         let all = instances(host, app);
         let found = all.iter().find(|row| row["name"] == name && row["state"] == "up")?;
@@ -74,7 +74,7 @@ pub fn pid_of(host: &TestHost, app: &str, name: &str) -> u32 {
 
 /// Waits until there is nothing on the machine but what the instances of `apps` need.
 #[track_caller]
-pub fn nothing_is_left_over(host: &TestHost, apps: &[&str]) {
+pub(crate) fn nothing_is_left_over(host: &TestHost, apps: &[&str]) {
     let began = Instant::now();
     loop {
         let found = left_over(host, apps);

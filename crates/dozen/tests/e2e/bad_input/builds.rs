@@ -1,0 +1,58 @@
+//! Builds that fail, or are interrupted.
+
+use super::{
+    Page,
+    apps::{interrupted, without_times},
+    host,
+};
+use crate::project::Project;
+
+const LOCK_WITHOUT_SIX: &str = r#"version = 1
+revision = 2
+requires-python = ">=3.9"
+
+[[package]]
+name = "shop"
+version = "1"
+source = { virtual = "." }
+"#;
+
+/// One host for all: the runtime is copied once.
+#[test]
+fn a_build_that_fails_or_is_interrupted_says_so_and_never_prints_config() {
+    let host = host();
+    let mut page = Page::of(&host);
+    let secret = "value-of-the-config-var";
+    host.dozen(["create", "shop"]).succeeds();
+    host.dozen(["config", "set", "-a", "shop", &format!("TOKEN={secret}")]).succeeds();
+
+    let project = Project::small("shop");
+    project.write("requirements.txt", "").write("token.txt", secret);
+    project.write(
+        "dozen.toml",
+        "[build]\ncommand = \"cat token.txt; echo \\\" x$(cat token.txt)y\\\"; exit 4\"\n",
+    );
+    project.commit("a build that prints what it should not");
+    page.add("a build command that fails", &without_times(host.dozen_in(project.folder(), ["up", "."])));
+    let kept = host.dozen(["builds", "-a", "shop", "1"]);
+    let logs = host.dozen(["logs", "-a", "shop"]);
+
+    project.write("dozen.toml", "[build]\ncommand = \"echo begun; sleep 60\"\n").commit("a slow build");
+    page.add("Ctrl-C in a build", &without_times(interrupted(&host, project.folder(), "begun")));
+    let builds = host.dozen(["builds", "-a", "shop", "--json"]).succeeds().json();
+    assert_eq!(builds[0]["state"], "cancelled", "{builds:#}");
+
+    project.git(&["rm", "-q", "requirements.txt", "dozen.toml"]);
+    let needs_six = "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"six\"]\n";
+    project.write("pyproject.toml", needs_six).write("uv.lock", LOCK_WITHOUT_SIX).commit("an old lock");
+    let ran = host.dozen_in(project.folder(), ["up", "."]).fails_with(1);
+    let from = ran.stderr.find("error: The lockfile").expect("uv's own words");
+    let shown = crate::host::Ran { stderr: ran.stderr[from..].to_owned(), ..ran };
+    page.add("a lock that does not match", &shown);
+
+    for (what, text) in [("page", &page.text), ("kept log", &kept.stderr), ("log", &logs.stdout)] {
+        assert!(!text.contains(secret), "{what}: {text}");
+    }
+    assert!(kept.stderr.contains("x[redacted]y"), "{kept:#?}");
+    insta::assert_snapshot!(page.text);
+}

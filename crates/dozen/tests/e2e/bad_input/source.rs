@@ -1,0 +1,71 @@
+//! Sources that cannot be taken.
+
+use super::{Page, host};
+use crate::project::Project;
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
+    oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+
+#[test]
+fn a_folder_that_is_no_clean_commit_is_refused() {
+    let host = host();
+    let mut page = Page::of(&host);
+    let plain = host.home().join("plain");
+    std::fs::create_dir(&plain).unwrap();
+    page.add("not a Git repository", &host.dozen_in(&plain, ["up", "."]));
+    page.add_up(&host, "no commit yet", &Project::empty("shop"));
+
+    let changed = Project::small("shop");
+    changed.write("Procfile", "web: ./other\n").write("new.txt", "");
+    page.add_up(&host, "uncommitted changes", &changed);
+    page.add("a branch that is not there", &host.dozen_in(changed.folder(), ["up", ".", "mian"]));
+    let folder = host.dozen_in(changed.folder(), ["deploy", "main", "--folder", "blog", "-a", "shop"]);
+    page.add("a folder that is not there", &folder);
+    insta::assert_snapshot!(page.text);
+    assert_eq!(host.dozen(["apps", "--json"]).succeeds().json(), serde_json::json!([]), "no app was made");
+}
+
+#[test]
+fn a_tree_with_submodules_or_lfs_pointers_is_refused_by_path() {
+    let host = host();
+    let mut page = Page::of(&host);
+    let outer = Project::small("shop");
+    std::fs::create_dir_all(outer.folder().join("vendor/theme")).unwrap();
+    let link = format!("160000,{},vendor/theme", "a".repeat(40));
+    outer.git(&["update-index", "--add", "--cacheinfo", &link]);
+    outer.git(&["commit", "-q", "-m", "a submodule"]);
+    page.add_up(&host, "a submodule", &outer);
+
+    let large = Project::small("shop");
+    large.write("media/film.mp4", POINTER).commit("a pointer");
+    page.add_up(&host, "a Git LFS pointer", &large);
+    insta::assert_snapshot!(page.text);
+}
+
+#[test]
+fn a_tree_that_nothing_can_run_says_what_was_looked_for() {
+    let host = host();
+    let mut page = Page::of(&host);
+    page.add_up(&host, "nothing detected", &Project::with("shop", &[("notes.txt", "hello")]));
+    page.add_up(&host, "a Dockerfile only", &Project::with("shop", &[("Dockerfile", "FROM scratch\n")]));
+    let worker = Project::with("shop", &[("requirements.txt", ""), ("work.py", "")]);
+    page.add_up(&host, "Python without a process type", &worker);
+    insta::assert_snapshot!(page.text);
+}
+
+#[test]
+fn a_python_that_is_not_installed_is_named_with_those_that_are() {
+    let host = host();
+    let project = Project::small("shop");
+    project.write("requirements.txt", "").write(".python-version", "3.4.10\n").commit("an old Python");
+    let ran = host.dozen_in(project.folder(), ["up", "."]);
+    let found =
+        super::line_with(&ran.stderr, "is installed").split_once("found ").expect("a list").1.to_owned();
+    assert!(found.contains("/usr/bin/python3"), "{found}");
+    let mut page = Page::of(&host);
+    page.replace(found, "[VERSIONS]").add("a version that is not there", &ran);
+
+    project.write(".python-version", "three\n").commit("no version");
+    page.add_up(&host, "a version that is none", &project);
+    insta::assert_snapshot!(page.text);
+}

@@ -1,0 +1,115 @@
+//! Each way in which a deploy fails leaves what served before, and says why.
+
+use super::processes::{nothing_is_left_over, pid_of};
+use crate::{
+    host::{Ran, TestHost},
+    project::Project,
+};
+
+const LISTENS_NEVER: &str = "import time\nprint('thinking', flush=True)\ntime.sleep(60)\n";
+const ENDS_AT_ONCE: &str = "print('no database today', flush=True)\nraise SystemExit(5)\n";
+
+/// A server that answers everything with one status.
+fn answering(status: u16) -> String {
+    format!(
+        "import os\nfrom http.server import BaseHTTPRequestHandler, HTTPServer\n\
+         class Handler(BaseHTTPRequestHandler):\n    def do_GET(self):\n        \
+         print('answering with {status}', flush=True)\n        self.send_response({status})\n        \
+         self.send_header('Content-Length', '0')\n        self.end_headers()\n\
+         HTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()\n"
+    )
+}
+
+/// A host on which `v1` of an app serves, and the app's repository.
+struct Served {
+    host: TestHost,
+    project: Project,
+    pid: u32,
+}
+
+impl Served {
+    fn v1() -> Self {
+        let host = TestHost::start();
+        let project = Project::small("shop");
+        host.up(&project);
+        let pid = pid_of(&host, "shop", "web.1");
+        Self { host, project, pid }
+    }
+
+    /// Deploys other files, which has to fail, and finds `v1` untouched.
+    #[track_caller]
+    fn refuses(&self, files: &[(&str, &str)]) -> Ran {
+        for (path, text) in files {
+            self.project.write(path, text);
+        }
+        self.project.commit("broken");
+        let failed = self.host.dozen_in(self.project.folder(), ["up", "."]).fails_with(1);
+        assert!(failed.stderr.contains("error: "), "{failed:#?}");
+        assert!(failed.stderr.contains("hint: "), "{failed:#?}");
+        assert!(self.host.get("shop", "/").body.starts_with("hello v1 "), "{failed:#?}");
+        assert_eq!(pid_of(&self.host, "shop", "web.1"), self.pid);
+        nothing_is_left_over(&self.host, &["shop"]);
+        failed
+    }
+}
+
+#[track_caller]
+fn says(failed: &Ran, texts: &[&str]) {
+    for text in texts {
+        assert!(failed.stderr.contains(text), "no `{text}` in {failed:#?}");
+    }
+}
+
+#[test]
+fn a_build_that_fails_leaves_what_serves() {
+    let served = Served::v1();
+    let failed = served.refuses(&[("dozen.toml", "[helth]\npath = \"/\"\n")]);
+    says(&failed, &["helth", "health"]);
+}
+
+#[test]
+fn a_release_phase_that_exits_3_leaves_what_serves() {
+    let served = Served::v1();
+    let procfile = "web: /usr/bin/python3 server.py\nrelease: sh -c 'echo migrating 7 rows; exit 3'\n";
+    let failed = served.refuses(&[("Procfile", procfile)]);
+    says(&failed, &["migrating 7 rows", "exit status 3"]);
+}
+
+#[test]
+fn a_release_phase_beyond_its_limit_leaves_what_serves() {
+    let served = Served::v1();
+    let procfile = "web: /usr/bin/python3 server.py\nrelease: sh -c 'echo migrating slowly; sleep 60'\n";
+    let failed = served.refuses(&[("Procfile", procfile), ("dozen.toml", "[release]\ntimeout = \"1s\"\n")]);
+    says(&failed, &["migrating slowly", "1s"]);
+}
+
+#[test]
+fn an_app_that_never_listens_leaves_what_serves() {
+    let served = Served::v1();
+    let failed =
+        served.refuses(&[("server.py", LISTENS_NEVER), ("dozen.toml", "[health]\ntimeout = \"1s\"\n")]);
+    says(&failed, &["thinking", "listen"]);
+}
+
+#[test]
+fn an_app_whose_health_path_answers_500_leaves_what_serves() {
+    let served = Served::v1();
+    let health = "[health]\npath = \"/healthz\"\ntimeout = \"1s\"\n";
+    let failed = served.refuses(&[("server.py", &answering(500)), ("dozen.toml", health)]);
+    says(&failed, &["answering with 500", "500"]);
+}
+
+#[test]
+fn an_app_that_answers_400_to_its_own_host_leaves_what_serves() {
+    let served = Served::v1();
+    let failed =
+        served.refuses(&[("server.py", &answering(400)), ("dozen.toml", "[health]\ntimeout = \"1s\"\n")]);
+    says(&failed, &["answering with 400", "shop.localhost", "ALLOWED_HOSTS"]);
+}
+
+#[test]
+fn an_app_that_ends_at_once_leaves_what_serves() {
+    let served = Served::v1();
+    let failed = served.refuses(&[("server.py", ENDS_AT_ONCE)]);
+    says(&failed, &["no database today", "exit status 5"]);
+}

@@ -1,0 +1,82 @@
+//! The router is killed: with control alive, dead, and at the same moment.
+
+use std::time::Duration;
+
+use super::processes::{is_alive, kill, pid_of};
+use crate::{
+    client,
+    host::{TestHost, wait_for},
+    project::Project,
+};
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\n\r\n";
+
+/// Requests that begin now are all answered.
+#[track_caller]
+fn requests_are_answered(host: &TestHost) {
+    for _ in 0..20 {
+        let answer = client::try_request(host.port(), REQUEST).expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+#[test]
+fn connections_queue_while_a_killed_router_is_started_again() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    for _ in 0..3 {
+        let router = host.router_pid();
+        kill(router);
+        requests_are_answered(&host);
+        assert_ne!(host.router_pid(), router);
+    }
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("salut v2 "), "the new router takes new tables");
+}
+
+#[test]
+fn a_router_that_an_earlier_control_started_is_started_again_too() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let router = host.router_pid();
+    host.kill_control();
+    requests_are_answered(&host);
+    host.start_server();
+    assert_eq!(host.router_pid(), router, "it was adopted");
+
+    kill(router);
+    requests_are_answered(&host);
+    assert_ne!(host.router_pid(), router);
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("salut v2 "));
+}
+
+#[test]
+fn a_router_killed_while_control_is_dead_comes_back_with_it() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let (router, app) = (host.router_pid(), pid_of(&host, "shop", "web.1"));
+    host.kill_control();
+    kill(router);
+    assert!(is_alive(app));
+
+    host.start_server();
+    requests_are_answered(&host);
+    assert_eq!(pid_of(&host, "shop", "web.1"), app);
+}
+
+#[test]
+fn control_and_router_killed_at_once_come_back_and_the_app_never_stopped() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let (router, app) = (host.router_pid(), pid_of(&host, "shop", "web.1"));
+    kill(router);
+    host.kill_control();
+    // Control may have started another one in between; that one is adopted.
+    host.start_server();
+    requests_are_answered(&host);
+    assert_eq!(pid_of(&host, "shop", "web.1"), app);
+    host.dozen(["ps", "restart", "-a", "shop"]).succeeds();
+    requests_are_answered(&host);
+    wait_for("the old instance to end", Duration::from_secs(10), || (!is_alive(app)).then_some(()));
+}

@@ -1,0 +1,95 @@
+//! `server stop`, `server stop --all` and `down`, each followed by another start.
+
+use std::time::Duration;
+
+use super::processes::{instances, is_alive, keepers, nothing_is_left_over, pid_of};
+use crate::{
+    client,
+    host::{TestHost, wait_for},
+    project::Project,
+};
+
+fn stop(host: &TestHost, words: &[&str]) {
+    let control = host.control_pid();
+    let router = host.router_pid();
+    host.dozen(["server", "stop"].into_iter().chain(words.iter().copied())).succeeds();
+    wait_for("control and router to end", Duration::from_secs(10), || {
+        (!is_alive(control) && !is_alive(router)).then_some(())
+    });
+}
+
+#[test]
+fn apps_run_on_when_the_server_is_stopped_and_the_next_one_adopts_them() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    host.dozen(["ps", "scale", "-a", "shop", "web=2"]).succeeds();
+    let before = [pid_of(&host, "shop", "web.1"), pid_of(&host, "shop", "web.2")];
+
+    stop(&host, &[]);
+    assert!(before.iter().all(|pid| is_alive(*pid)));
+
+    host.start_server();
+    assert_eq!([pid_of(&host, "shop", "web.1"), pid_of(&host, "shop", "web.2")], before);
+    assert_eq!(host.get("shop", "/").status, 200);
+    nothing_is_left_over(&host, &["shop"]);
+}
+
+#[test]
+fn a_server_that_starts_while_the_old_router_ends_its_last_request_serves_at_once() {
+    let mut host = TestHost::start();
+    let project = Project::small("shop");
+    host.up(&project);
+    let router = host.router_pid();
+    let port = host.port();
+    let slow = std::thread::spawn(move || client::get(port, "shop.localhost", "/slow"));
+    wait_for("the request to be in flight", Duration::from_secs(5), || {
+        (instances(&host, "shop")[0]["in_flight"] == 1).then_some(())
+    });
+
+    host.dozen(["server", "stop"]).succeeds();
+    host.start_server();
+
+    assert_eq!(host.get("shop", "/").status, 200);
+    assert!(is_alive(router), "the old router still holds its request");
+    assert_ne!(host.router_pid(), router);
+    assert_eq!(slow.join().expect("the request").status, 200);
+}
+
+#[test]
+fn stopping_all_leaves_no_process_and_the_next_server_starts_what_was_wanted() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    stop(&host, &["--all"]);
+    assert!(keepers(&host).is_empty());
+
+    host.start_server();
+    assert_eq!(host.get("shop", "/").status, 200);
+    nothing_is_left_over(&host, &["shop"]);
+}
+
+#[test]
+fn what_down_stopped_stays_down_when_control_is_killed() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    host.dozen(["down", "-a", "shop"]).succeeds();
+    host.kill_control();
+
+    host.start_server();
+    nothing_is_left_over(&host, &["shop"]);
+    assert!(instances(&host, "shop").is_empty() && keepers(&host).is_empty());
+}
+
+#[test]
+fn an_idle_control_that_is_killed_again_and_again_costs_no_request() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let app = pid_of(&host, "shop", "web.1");
+    let load = super::load::Load::on(&host, "shop");
+    for _ in 0..5 {
+        host.kill_control();
+        host.start_server();
+    }
+    load.stop();
+    assert_eq!(pid_of(&host, "shop", "web.1"), app);
+    nothing_is_left_over(&host, &["shop"]);
+}

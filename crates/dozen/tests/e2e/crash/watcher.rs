@@ -1,0 +1,65 @@
+//! The watcher that `up` starts beside its server.
+
+use std::time::Duration;
+
+use super::processes::{is_alive, kill, pid_of};
+use crate::{
+    host::{TestHost, wait_for},
+    project::Project,
+};
+
+/// A server that the test did not start itself ends with it.
+struct Watched(TestHost);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.dozen(["server", "stop", "--all"]);
+    }
+}
+
+fn control(host: &TestHost) -> Option<u32> {
+    let ran = host.dozen(["server", "status", "--json"]);
+    let pid = (ran.status == 0).then(|| ran.json()["pid"].as_u64())??;
+    u32::try_from(pid).ok()
+}
+
+/// The watcher's pid, as it writes it into its lock.
+fn watcher(host: &TestHost) -> u32 {
+    let text = std::fs::read_to_string(host.state().join("run/watch.lock")).expect("the watcher's lock");
+    text.trim().parse().expect("a pid")
+}
+
+#[test]
+fn a_killed_control_is_started_again_and_a_stopped_one_is_not() {
+    let watched = Watched(TestHost::without_server());
+    let host = &watched.0;
+    host.up(&Project::small("shop"));
+    let (first, app) = (control(host).expect("a server"), pid_of(host, "shop", "web.1"));
+    let watcher = watcher(host);
+    assert!(is_alive(watcher));
+
+    kill(first);
+    let second = wait_for("another control", Duration::from_secs(4), || control(host));
+    assert_ne!(second, first);
+    assert_eq!(pid_of(host, "shop", "web.1"), app, "the app went on");
+
+    host.dozen(["server", "stop"]).succeeds();
+    wait_for("the watcher to end", Duration::from_secs(5), || (!is_alive(watcher)).then_some(()));
+    assert_eq!(control(host), None);
+}
+
+#[test]
+fn a_killed_watcher_costs_nothing_but_the_watching() {
+    let watched = Watched(TestHost::without_server());
+    let host = &watched.0;
+    host.up(&Project::small("shop"));
+    let (before, app) = (control(host).expect("a server"), pid_of(host, "shop", "web.1"));
+    kill(watcher(host));
+    assert_eq!(control(host), Some(before));
+
+    kill(before);
+    host.up(&Project::small("shop"));
+    assert_ne!(control(host), Some(before), "`up` starts a server where none answers");
+    wait_for("the first release to end", Duration::from_secs(10), || (!is_alive(app)).then_some(()));
+    assert!(is_alive(watcher(host)));
+}

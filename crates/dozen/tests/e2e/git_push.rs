@@ -1,0 +1,164 @@
+//! `git push` deploys: accepted, refused, from a folder, and over ssh.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    host::{Ran, TestHost, binary},
+    project::Project,
+};
+
+/// A host whose push repositories lie in its own folder.
+fn host() -> TestHost {
+    let mut host = TestHost::start();
+    let data = host.home().join("data");
+    host.set_env("XDG_DATA_HOME", &data.to_string_lossy());
+    host
+}
+
+/// Git as the pushing user runs it.
+fn git(host: &TestHost, folder: &Path, words: &[&str]) -> Ran {
+    let mut command = Command::new("git");
+    command.args(words).current_dir(folder).env("XDG_DATA_HOME", host.home().join("data"));
+    for name in ["DOZEN_HOME", "DOZEN_RUN", "DOZEN_SERVER", "DOZEN_APP", "DOZEN_STAGE", "XDG_RUNTIME_DIR"] {
+        command.env_remove(name);
+    }
+    command.output().expect("git").into()
+}
+
+#[test]
+fn a_push_deploys_and_the_next_one_replaces_it() {
+    let host = host();
+    let project = Project::small("shop");
+    let created = host.dozen_in(project.folder(), ["create"]).succeeds();
+    assert_eq!(created.stdout, "created shop\n`git push dozen main` deploys shop\n");
+
+    let pushed = git(&host, project.folder(), &["push", "dozen", "main"]).succeeds();
+    assert!(pushed.stderr.contains(&format!("remote: shop: v1, http://shop.localhost:{}/", host.port())));
+    assert!(host.get("shop", "/").body.starts_with("hello v1 "));
+
+    project.commit("second");
+    git(&host, project.folder(), &["push", "dozen", "main"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("hello v2 "));
+
+    // The remote says which app is meant.
+    let releases = host.dozen_in(project.folder(), ["releases"]).succeeds();
+    assert!(releases.stdout.starts_with("   RELEASE"), "{releases:#?}");
+}
+
+#[test]
+fn a_push_that_does_not_get_ready_is_refused_with_the_reason() {
+    let host = host();
+    let project = Project::small("shop");
+    host.dozen_in(project.folder(), ["create"]).succeeds();
+    git(&host, project.folder(), &["push", "dozen", "main"]).succeeds();
+
+    project.write("server.py", "raise SystemExit('no such luck')\n").commit("broken");
+    let refused = git(&host, project.folder(), &["push", "dozen", "main"]).fails_with(1);
+    for said in ["no such luck", "remote: error: web.1 did not get ready", "[remote rejected] main -> main"] {
+        assert!(refused.stderr.contains(said), "{said}: {refused:#?}");
+    }
+    assert!(host.get("shop", "/").body.starts_with("hello v1 "), "what served before serves on");
+
+    // Git has not taken the commit, so the same one can be tried again.
+    let again = git(&host, project.folder(), &["push", "dozen", "main"]).fails_with(1);
+    assert!(again.stderr.contains("no such luck"), "{again:#?}");
+}
+
+#[test]
+fn main_and_master_are_deployed_tags_come_along_and_others_are_refused() {
+    let host = host();
+    let project = Project::small("shop");
+    host.dozen_in(project.folder(), ["create"]).succeeds();
+    let push = |what: &str| git(&host, project.folder(), &["push", "dozen", what]);
+
+    let refused = push("main:topic").fails_with(1);
+    assert!(refused.stderr.contains("`topic` is not deployed, only main, master and production"));
+    assert!(refused.stderr.contains("hint: push it as main: `git push dozen topic:main`"), "{refused:#?}");
+    push("main:master").succeeds();
+    project.git(&["tag", "v1.0"]);
+    let tagged = push("v1.0").succeeds();
+    assert!(tagged.stderr.contains("only tags: nothing to deploy"), "{tagged:#?}");
+    assert!(host.get("shop", "/").body.starts_with("hello v1 "), "a tag alone makes no release");
+
+    let kept = push(":master").fails_with(1);
+    assert!(
+        kept.stderr.contains("[remote rejected]") || kept.stderr.contains("cannot be deleted"),
+        "{kept:#?}"
+    );
+}
+
+#[test]
+fn an_app_in_a_folder_of_its_repository_is_pushed_from_there() {
+    let host = host();
+    let project = Project::small("mono");
+    let below = project.folder().join("apps").join("the shop");
+    fs::create_dir_all(&below).expect("a folder");
+    for name in ["Procfile", "server.py"] {
+        fs::rename(project.folder().join(name), below.join(name)).expect("moved");
+    }
+    project.commit("moved");
+
+    host.dozen_in(&below, ["create", "shop"]).succeeds();
+    let pushed = git(&host, &below, &["push", "dozen", "main"]);
+    pushed.succeeds();
+    assert!(host.get("shop", "/").body.starts_with("hello v1 "));
+}
+
+/// A stand-in for ssh and its server: what it is told to run runs here, with an environment of its own.
+fn ssh_to(host: &TestHost) -> PathBuf {
+    let there = host.home().join("there");
+    fs::create_dir_all(&there).expect("a folder for programs");
+    symlink(binary(), there.join("dozen")).expect("dozen on the other machine");
+    let here = host.home().join("here");
+    fs::create_dir_all(&here).expect("a folder for ssh");
+    let script = format!(
+        "#!/bin/sh\nwhile :; do case $1 in -p|-o) shift 2;; --) shift;; -*) shift;; *) break;; esac; done\n\
+         [ \"$1\" = ann@far.example ] || exit 255\nshift\n\
+         exec env -i HOME='{home}' DOZEN_HOME='{state}' PATH='{there}':/usr/local/bin:/usr/bin:/bin sh -c \"$*\"\n",
+        home = host.home().display(),
+        state = host.state().display(),
+        there = there.display(),
+    );
+    fs::write(here.join("ssh"), script).expect("a script");
+    fs::set_permissions(here.join("ssh"), fs::Permissions::from_mode(0o755)).expect("made executable");
+    here
+}
+
+#[test]
+fn verbs_and_pushes_reach_a_server_over_ssh() {
+    let host = TestHost::start();
+    let here = ssh_to(&host);
+    let project = Project::small("shop");
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", here.display());
+    let far = |words: &[&str]| -> Ran {
+        let mut command = host.command(words.iter().copied());
+        // Nothing of the server's folders is known on this side.
+        command.env("DOZEN_HOME", host.home().join("elsewhere")).env("PATH", &path);
+        command.env("DOZEN_SERVER", "ssh://ann@far.example").current_dir(project.folder());
+        command.output().expect("dozen").into()
+    };
+    far(&["create"]).succeeds();
+    assert_eq!(project.git(&["remote", "get-url", "dozen"]), "ssh://ann@far.example/shop--production.git");
+    let mut push = Command::new("git");
+    push.args(["push", "dozen", "main"]).current_dir(project.folder());
+    push.env("GIT_SSH_COMMAND", here.join("ssh"));
+    let pushed = Ran::from(push.output().expect("git")).succeeds();
+    assert!(pushed.stderr.contains("remote: shop: v1"), "{pushed:#?}");
+
+    far(&["config", "set", "ANSWER=far"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("far v2 "));
+    let ran = far(&["run", "--", "sh", "-c", "echo $ANSWER; exit 5"]).fails_with(5);
+    assert_eq!(ran.stdout, "far\n", "{ran:#?}");
+    far(&["deploy"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("far v3 "));
+
+    let lost =
+        host.command(["apps"]).env("DOZEN_SERVER", "ssh://nobody@far.example").env("PATH", &path).output();
+    let lost = Ran::from(lost.expect("dozen")).fails_with(1);
+    assert!(lost.stderr.starts_with("error: "), "{lost:#?}");
+}
