@@ -12,11 +12,13 @@
     reason = "a task is a script: it reads the environment and prints; the product does neither"
 )]
 
+mod bench;
 mod check;
 mod deny;
 mod generate;
 mod ordinary_user;
 mod requirements;
+mod soak;
 mod style;
 mod suite;
 mod task;
@@ -33,6 +35,9 @@ Usage: cargo xtask TASK
   test [--install] [ROOM]   all tests; of one crate with ROOM (`logs` for `dozen-logs`)
                             --install  install missing Debian packages first (needs root)
   e2e [NAME]                the end-to-end tests whose names contain NAME
+  soak deploy [DEPLOYS]     traffic without pause over 50 deploys and as many other changes
+  bench deploy [--install]  from a change to its first answer, beside the same by hand
+  bench idle                memory and CPU time of an idle server; the start of commands
   generate [--check]        write the generated files, or only tell whether they are up to date
 ";
 
@@ -55,6 +60,11 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["test", options @ ..] => suite::test(options),
         ["e2e"] => suite::end_to_end(None),
         ["e2e", name] if !name.starts_with('-') => suite::end_to_end(Some(name)),
+        ["soak", "deploy"] => soak::deploy(None),
+        ["soak", "deploy", deploys] => soak::deploy(Some(deploys)),
+        ["bench", "deploy"] => bench::deploy::bench(false),
+        ["bench", "deploy", "--install"] => bench::deploy::bench(true),
+        ["bench", "idle"] => bench::idle::bench(),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
         [] | ["help" | "--help" | "-h"] => {

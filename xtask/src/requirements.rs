@@ -6,13 +6,14 @@
 use crate::task::{TaskError, command, find, is_ci, is_root, run};
 
 /// A tool, the Debian package that brings it, and who needs it.
-struct Tool {
-    name: &'static str,
-    package: &'static str,
-    needed_for: &'static str,
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) needed_for: &'static str,
 }
 
-const TOOLS: &[Tool] = &[
+/// What the tests need.
+pub(crate) const FOR_TESTS: &[Tool] = &[
     Tool { name: "cc", package: "gcc", needed_for: "building the embedded database" },
     Tool { name: "git", package: "git", needed_for: "deploys by push" },
     Tool { name: "mount", package: "mount", needed_for: "tests of full disks" },
@@ -27,9 +28,9 @@ const TOOLS: &[Tool] = &[
 /// nothing of the home of the user who started us.
 pub(crate) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Makes sure that every tool is there, or tells how to get it.
-pub(crate) fn provide(install: bool) -> Result<(), TaskError> {
-    let missing = missing();
+/// Makes sure that every one of `tools` is there, or tells how to get it.
+pub(crate) fn provide(tools: &[Tool], install: bool) -> Result<(), TaskError> {
+    let missing = missing(tools);
     if missing.is_empty() {
         return Ok(());
     }
@@ -41,7 +42,7 @@ pub(crate) fn provide(install: bool) -> Result<(), TaskError> {
             missing.iter().map(|tool| format!("  {:<9} {}", tool.name, tool.needed_for)).collect();
         let why = why.join("\n");
         return Err(TaskError::new(format!(
-            "these tools are missing:\n{why}\nrun `cargo xtask test --install`, or as root:\n  {by_hand}"
+            "these tools are missing:\n{why}\nadd `--install`, or run as root:\n  {by_hand}"
         )));
     }
     if !is_root() {
@@ -50,18 +51,15 @@ pub(crate) fn provide(install: bool) -> Result<(), TaskError> {
     let apt = |words: &[&str]| run(command("apt-get", words).env("DEBIAN_FRONTEND", "noninteractive"));
     apt(&["update"])?;
     apt(&[&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat())?;
-    match missing_names() {
-        names if names.is_empty() => Ok(()),
-        names => Err(TaskError::new(format!("still missing after the installation: {}", names.join(", ")))),
+    let names: Vec<&str> = self::missing(tools).iter().map(|tool| tool.name).collect();
+    if names.is_empty() {
+        return Ok(());
     }
+    Err(TaskError::new(format!("still missing after the installation: {}", names.join(", "))))
 }
 
-fn missing() -> Vec<&'static Tool> {
+fn missing(tools: &[Tool]) -> Vec<&Tool> {
     // Tools of root live in the sbin folders too.
     let path = format!("{SYSTEM_PATH}:/usr/sbin:/sbin");
-    TOOLS.iter().filter(|tool| find(tool.name, &path).is_none()).collect()
-}
-
-fn missing_names() -> Vec<&'static str> {
-    missing().iter().map(|tool| tool.name).collect()
+    tools.iter().filter(|tool| find(tool.name, &path).is_none()).collect()
 }

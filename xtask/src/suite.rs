@@ -27,7 +27,7 @@ pub(crate) fn test(words: &[&str]) -> Result<(), TaskError> {
     if let Some(unknown) = options.iter().find(|option| **option != "--install") {
         return Err(TaskError::new(format!("`{unknown}` is no option of `test`")));
     }
-    requirements::provide(options.contains(&"--install"))?;
+    requirements::provide(requirements::FOR_TESTS, options.contains(&"--install"))?;
     match rooms.as_slice() {
         [] => all(),
         [room] => one_room(room),

@@ -3,19 +3,24 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dozen_build::store::LayerStore;
+use dozen_model::names::AppName;
 
 use crate::{
     control::Control,
     error::ControlError,
     home::remove_tree,
     progress::ProgressLog,
-    store::{LaunchState, Purpose, StageRow},
+    store::{LaunchRow, LaunchState, Purpose, StageRow},
 };
 
+/// Folders that hold one folder for each app.
+const FOLDERS_OF_APPS: [&str; 3] = ["logs", "deploys", "router/access"];
 /// Unused layers may take this much; they make the next build fast.
 const CACHE_BUDGET: u64 = 2 << 30;
 /// Releases of each stage whose images are kept.
 const KEPT_RELEASES: u32 = 10;
+/// How long a process of a destroyed app may take to end.
+const DESTROY_GRACE: Duration = Duration::from_secs(10);
 /// Log lines of a stage are kept up to this size …
 const LOG_BYTES: u64 = 256 << 20;
 /// … and this age.
@@ -35,16 +40,16 @@ impl Control {
         let announced = progress.step("destroy", format!("Destroying {app}"));
         let stages: Vec<StageRow> =
             self.store.stages()?.into_iter().filter(|row| row.key.app == app).collect();
+        let mut ends = Vec::new();
         for row in &stages {
             self.store.set_stopped(row.key.id, true)?;
+            let mut launches = self.take_out_of_rotation(row.key.id)?;
+            launches.retain(|launch| launch.state != LaunchState::Draining);
+            ends.extend(launches.into_iter().map(|launch| (DESTROY_GRACE, launch)));
         }
         self.publish()?;
+        self.end_together(&ends)?;
         for row in &stages {
-            for launch in self.store.open_launches(row.key.id)? {
-                if launch.state != LaunchState::Draining {
-                    self.end_launch(&launch, Some(Duration::from_secs(10)))?;
-                }
-            }
             self.wait_for_drains(row.key.id)?;
         }
         self.store.delete_app(&app)?;
@@ -53,7 +58,7 @@ impl Control {
             remove_tree(&self.services_folder(row.key.id))
                 .map_err(ControlError::io("delete the app's data"))?;
         }
-        for folder in ["logs", "deploys", "router/access"] {
+        for folder in FOLDERS_OF_APPS {
             let path = self.home.root().join(folder).join(app.as_str());
             remove_tree(&path).map_err(ControlError::io("delete the app's logs"))?;
         }
@@ -121,7 +126,7 @@ impl Control {
         Ok(())
     }
 
-    /// At the start: deletes uploads, builds and instance folders that nothing open owns.
+    /// At the start: deletes uploads, builds, instances, data and logs that nothing in the store owns.
     pub(crate) fn sweep(&self) -> Result<(), ControlError> {
         let open: BTreeSet<String> = self.store.open_deploy_ids()?.iter().map(ToString::to_string).collect();
         for folder in ["incoming", "builds"] {
@@ -138,6 +143,15 @@ impl Control {
         for name in names_in(&self.home.root().join("services")) {
             if !stages.contains(&name) {
                 let _ = remove_tree(&self.home.root().join("services").join(name));
+            }
+        }
+        let apps: BTreeSet<String> = self.store.apps()?.iter().map(|row| row.name.to_string()).collect();
+        for folder in FOLDERS_OF_APPS {
+            for name in names_in(&self.home.root().join(folder)) {
+                let path = self.home.root().join(folder).join(&name);
+                if name.parse::<AppName>().is_ok() && !apps.contains(&name) && path.is_dir() {
+                    let _ = remove_tree(&path);
+                }
             }
         }
         for id in self.supervisor.list()? {
@@ -163,24 +177,34 @@ impl Control {
         self.end();
         let mut ends = Vec::new();
         for stage in self.store.stages()? {
-            for launch in self.store.open_launches(stage.key.id)? {
-                if launch.state == LaunchState::Serving && launch.purpose == Purpose::Service {
-                    self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
-                }
+            for launch in self.take_out_of_rotation(stage.key.id)? {
                 ends.push((self.settings_of(&stage.key, &launch).grace(), launch));
             }
         }
-        // Out of rotation first: an idle connection of the router keeps many servers from ending.
         self.publish()?;
-        std::thread::scope(|scope| {
-            for (grace, launch) in &ends {
-                scope.spawn(move || {
-                    if let Err(error) = self.end_launch(launch, Some(*grace)) {
-                        tracing::error!(instance = %launch.name, "could not stop an instance: {error}");
-                    }
-                });
+        self.end_together(&ends)
+    }
+
+    /// Takes a stage's instances out of the next table; every process of it comes back, as it was.
+    ///
+    /// A server that keeps connections open does not end while the router holds an idle one.
+    fn take_out_of_rotation(&self, stage: i64) -> Result<Vec<LaunchRow>, ControlError> {
+        let launches = self.store.open_launches(stage)?;
+        for launch in &launches {
+            if launch.state == LaunchState::Serving && launch.purpose == Purpose::Service {
+                self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
             }
-        });
-        Ok(())
+        }
+        Ok(launches)
+    }
+
+    /// Ends processes, each within its grace period, all at once; the last error comes back.
+    fn end_together(&self, ends: &[(Duration, LaunchRow)]) -> Result<(), ControlError> {
+        std::thread::scope(|scope| {
+            let end = |(grace, launch): &(Duration, LaunchRow)| self.end_launch(launch, Some(*grace)).map(|_| ());
+            let threads: Vec<_> = ends.iter().map(|one| scope.spawn(move || end(one))).collect();
+            let ended = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(())));
+            ended.fold(Ok(()), |all, one| if one.is_err() { one } else { all })
+        })
     }
 }

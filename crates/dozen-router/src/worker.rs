@@ -5,13 +5,14 @@
 use std::{
     cell::Cell,
     io,
+    net::IpAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
     time::Duration,
 };
 
 use tokio::{
-    net::{IpAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::{Notify, watch},
     task::{LocalSet, spawn_local},
     time::{sleep, timeout},

@@ -147,7 +147,9 @@ impl Work<'_> {
             Ok(Cancelled { cancelled: true, .. }) => {
                 view.say("cancelling; press Ctrl-C once more to stop following")
             }
-            Ok(Cancelled { cancelled: false, .. }) => view.say(&goes_on(deploy)),
+            Ok(Cancelled { cancelled: false, .. }) => view.say(&format!(
+                "too late to cancel: deploy {deploy} goes on; press Ctrl-C once more to stop following"
+            )),
             Err(error) => view.say(&format!("could not ask for its end: {error}")),
         }
         None

@@ -38,7 +38,8 @@ pub(crate) async fn connect_socket(path: &Path) -> Result<UnixStream, ClientErro
         Err(source) => Err(source),
     };
     connected.map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+        // Reset: it was killed in this moment, before it took the connection.
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
             ClientError::NotRunning { address: address() }
         }
         io::ErrorKind::PermissionDenied => ClientError::Denied { address: address() },

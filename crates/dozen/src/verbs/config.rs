@@ -261,9 +261,13 @@ fn import(path: &Path, session: &Session) -> Result<BTreeMap<ConfigVar, Vec<u8>>
 fn read_limited(from: impl Read, path: &Path) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     let read = from.take(LIMIT + 1).read_to_end(&mut bytes);
-    let read = read
-        .and_then(|read| if read as u64 > LIMIT { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) });
-    read.map_err(|source| CliError::File { action: "read", path: path.to_owned(), source })?;
+    let read = read.map_err(|source| CliError::File { action: "read", path: path.to_owned(), source })?;
+    if read as u64 > LIMIT {
+        return Err(CliError::Unavailable {
+            message: format!("`{}` holds more than {} MiB", path.display(), LIMIT >> 20),
+            hint: Some("keep what is large in the repository or in a backing service".to_owned()),
+        });
+    }
     Ok(bytes)
 }
 

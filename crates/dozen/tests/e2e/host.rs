@@ -109,6 +109,12 @@ impl TestHost {
         self.server.as_ref().expect("a server").id()
     }
 
+    /// Waits until control, which was told to stop, has ended.
+    pub fn wait_for_control_end(&mut self) {
+        let mut server = self.server.take().expect("a server");
+        wait_for("control's end", Duration::from_secs(20), || server.try_wait().expect("its state"));
+    }
+
     /// Kills control (-9) and waits until it is gone. Router, shims and apps stay.
     pub fn kill_control(&mut self) {
         let mut server = self.server.take().expect("a server");

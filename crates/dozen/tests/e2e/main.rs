@@ -6,9 +6,11 @@
 mod bad_input;
 mod client;
 mod crash;
+mod everyday;
 mod examples;
 mod git_push;
 mod host;
 mod lifecycle;
 mod load;
+mod ordinary;
 mod project;

@@ -5,7 +5,7 @@ use super::{
     apps::{interrupted, without_times},
     host,
 };
-use crate::project::Project;
+use crate::{host::Ran, project::Project};
 
 const LOCK_WITHOUT_SIX: &str = r#"version = 1
 revision = 2
@@ -33,7 +33,7 @@ fn a_build_that_fails_or_is_interrupted_says_so_and_never_prints_config() {
         "[build]\ncommand = \"cat token.txt; echo \\\" x$(cat token.txt)y\\\"; exit 4\"\n",
     );
     project.commit("a build that prints what it should not");
-    page.add("a build command that fails", &without_times(host.dozen_in(project.folder(), ["up", "."])));
+    page.add("a build command that fails", &told_from("  … Making", host.dozen_in(project.folder(), ["up", "."])));
     let kept = host.dozen(["builds", "-a", "shop", "1"]);
     let logs = host.dozen(["logs", "-a", "shop"]);
 
@@ -45,14 +45,20 @@ fn a_build_that_fails_or_is_interrupted_says_so_and_never_prints_config() {
     project.git(&["rm", "-q", "requirements.txt", "dozen.toml"]);
     let needs_six = "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"six\"]\n";
     project.write("pyproject.toml", needs_six).write("uv.lock", LOCK_WITHOUT_SIX).commit("an old lock");
-    let ran = host.dozen_in(project.folder(), ["up", "."]).fails_with(1);
-    let from = ran.stderr.find("error: The lockfile").expect("uv's own words");
-    let shown = crate::host::Ran { stderr: ran.stderr[from..].to_owned(), ..ran };
-    page.add("a lock that does not match", &shown);
+    let ran = host.dozen_in(project.folder(), ["up", "."]);
+    page.add("a lock that does not match", &told_from("      error: The lockfile", ran));
 
     for (what, text) in [("page", &page.text), ("kept log", &kept.stderr), ("log", &logs.stdout)] {
         assert!(!text.contains(secret), "{what}: {text}");
     }
     assert!(kept.stderr.contains("x[redacted]y"), "{kept:#?}");
     insta::assert_snapshot!(page.text);
+}
+
+/// What was told from this line on; above it tools say how long they took.
+#[track_caller]
+fn told_from(line: &str, mut ran: Ran) -> Ran {
+    let from = ran.stderr.find(line).unwrap_or_else(|| panic!("no `{line}` in {ran:#?}"));
+    ran.stderr.drain(..from);
+    ran
 }

@@ -32,6 +32,7 @@ fn a_declaration_that_is_a_link_out_is_neither_followed_nor_quoted() {
     std::fs::write(&secret, "root-only words\n").unwrap();
     for name in ["Procfile", "dozen.toml", "uv.lock"] {
         let project = Project::small("shop");
+        project.write("pyproject.toml", "[project]\nname = \"shop\"\nversion = \"1\"\n");
         let file = project.folder().join(name);
         let _ = std::fs::remove_file(&file);
         symlink(&secret, &file).unwrap();

@@ -57,7 +57,7 @@ fn a_deploy_that_fills_the_disk_is_refused_with_advice_and_leaves_nothing() {
     host.up(&project);
     let mut page = Page::of(&host);
     let mut noise = 1_u32;
-    for (case, bytes) in [("in the upload", 30 << 20), ("in the build", 12 << 20)] {
+    for (case, bytes) in [("in the upload", 30 << 20), ("in the tree", 13 << 20), ("in the layer", 9 << 20)] {
         let fill = std::iter::repeat_with(|| {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (noise >> 24) as u8

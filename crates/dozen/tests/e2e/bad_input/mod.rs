@@ -65,7 +65,7 @@ impl Page {
 
 /// Steps that went well, and the server's diagnostics with their times.
 fn is_routine(line: &str) -> bool {
-    line.trim_start().starts_with('✓') || line.starts_with("20")
+    line.trim_start().starts_with('✓') || line.trim_start().starts_with("20")
 }
 
 /// A host whose output looks the same on every machine.

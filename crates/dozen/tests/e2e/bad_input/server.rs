@@ -1,10 +1,10 @@
 //! Servers that are not there, or must not start.
 
-use std::{net::TcpListener, path::Path};
+use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use super::{Page, host};
 use crate::{
-    host::{Ran, TestHost},
+    host::{Ran, TestHost, wait_for},
     project::Project,
 };
 
@@ -50,7 +50,7 @@ fn a_database_that_cannot_be_used_is_refused_and_kept() {
     let mut host = host();
     host.up(&Project::small("shop"));
     host.dozen(["server", "stop", "--all"]).succeeds();
-    host.kill_control();
+    host.wait_for_control_end();
     let file = host.state().join("state.db");
     let good = std::fs::read(&file).unwrap();
     let mut page = Page::of(&host);
@@ -79,7 +79,10 @@ fn start_with(host: &TestHost, file: &Path, bytes: Option<&[u8]>) -> Ran {
         Some(bytes) => std::fs::write(file, bytes).unwrap(),
         None => std::fs::remove_file(file).unwrap(),
     }
-    let ran = host.dozen(["server", "start"]).fails_with(1);
+    let mut command = host.command(["server", "start"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the refusal", Duration::from_secs(20), || child.try_wait().unwrap());
+    let ran = Ran::from(child.wait_with_output().unwrap()).fails_with(1);
     assert_eq!(std::fs::read(file).ok().as_deref(), bytes, "it was touched");
     ran
 }

@@ -20,7 +20,8 @@ fn a_folder_that_is_no_clean_commit_is_refused() {
     page.add_up(&host, "uncommitted changes", &changed);
     page.add("a branch that is not there", &host.dozen_in(changed.folder(), ["up", ".", "mian"]));
     let folder = host.dozen_in(changed.folder(), ["deploy", "main", "--folder", "blog", "-a", "shop"]);
-    page.add("a folder that is not there", &folder);
+    let commit = changed.git(&["rev-parse", "HEAD"]);
+    page.replace(&commit[..12], "[COMMIT]").add("a folder that is not there", &folder);
     insta::assert_snapshot!(page.text);
     assert_eq!(host.dozen(["apps", "--json"]).succeeds().json(), serde_json::json!([]), "no app was made");
 }

@@ -1,0 +1,191 @@
+//! What people do with an app day by day: data, services, domains, terminals, logs.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    client,
+    host::{Ran, TestHost, wait_for},
+    project::Project,
+};
+
+/// A host that runs the small app `shop`, and that app's folder with a remote for it.
+fn shop() -> (TestHost, Project) {
+    let mut host = TestHost::start();
+    let data = host.home().join("data");
+    host.set_env("XDG_DATA_HOME", &data.to_string_lossy());
+    host.set_env("DOZEN_APP", "shop");
+    let project = Project::small("shop");
+    host.up(&project);
+    (host, project)
+}
+
+/// A command inside the current release, which must succeed; what it printed.
+#[track_caller]
+fn inside(host: &TestHost, script: &str) -> String {
+    host.dozen(["run", "--", "sh", "-c", script]).succeeds().stdout
+}
+
+#[test]
+fn a_volume_keeps_its_files_over_releases() {
+    let (host, project) = shop();
+    host.dozen(["services", "create", "volume", "media", "--path", "/data/media"]).succeeds();
+    host.dozen(["services", "attach", "media"]).succeeds();
+    inside(&host, "echo kept > \"$MEDIA_PATH\"/file");
+
+    project.commit("another release");
+    host.up(&project);
+    assert_eq!(inside(&host, "cat /data/media/file; echo $DOZEN_RELEASE"), "kept\nv3\n");
+    let outside = host.dozen(["run", "--", "sh", "-c", "echo lost > /app/file"]);
+    assert_ne!(outside.status, 0, "the release itself is read-only: {outside:#?}");
+}
+
+#[test]
+fn a_sqlite_service_is_attached_by_its_url_and_detached_with_its_data_kept() {
+    let (host, _project) = shop();
+    host.dozen(["services", "create", "sqlite", "db"]).succeeds();
+    host.dozen(["services", "attach", "db"]).succeeds();
+    let write = "import os,re,sqlite3; path=re.match('sqlite:///(/[^?]*)',os.environ['DATABASE_URL'])[1]; \
+                 db=sqlite3.connect(path); db.execute('create table if not exists notes (text)'); \
+                 db.execute(\"insert into notes values ('a')\"); db.commit(); \
+                 print(db.execute('select count(*) from notes').fetchone()[0])";
+    let count =
+        |host: &TestHost| host.dozen(["run", "--", "/usr/bin/python3", "-c", write]).succeeds().stdout;
+    assert_eq!(count(&host), "1\n");
+
+    host.dozen(["services", "detach", "db"]).succeeds();
+    assert_eq!(inside(&host, "echo ${DATABASE_URL-none}"), "none\n");
+    host.dozen(["services", "attach", "db"]).succeeds();
+    assert_eq!(count(&host), "2\n", "the data is still there");
+}
+
+#[test]
+fn an_external_service_is_a_url_that_is_shown_to_the_app_and_to_nobody_else() {
+    let (host, _project) = shop();
+    let url = "postgresql://ann:very-secret@db.example.org/shop";
+    let mut create = host.command(["services", "create", "external", "db", "--url-stdin"]);
+    let mut create = create.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("dozen");
+    std::io::Write::write_all(create.stdin.as_mut().expect("its stdin"), url.as_bytes()).expect("the URL");
+    let created = Ran::from(create.wait_with_output().expect("its end")).succeeds();
+    let attached = host.dozen(["services", "attach", "db", "--as", "DATABASE_URL"]).succeeds();
+    let listed = host.dozen(["services"]).succeeds();
+    let config = host.dozen(["config"]).succeeds();
+    for ran in [created, attached, listed, config] {
+        assert!(!format!("{ran:?}").contains("very-secret"), "{ran:#?}");
+    }
+    assert_eq!(inside(&host, "echo $DATABASE_URL"), format!("{url}\n"));
+}
+
+#[test]
+fn a_domain_leads_to_its_app_until_it_is_removed() {
+    let (host, _project) = shop();
+    let get = || client::get(host.port(), "shop.example.org", "/").status;
+    assert_eq!(get(), 404);
+    host.dozen(["domains", "add", "shop.example.org"]).succeeds();
+    assert_eq!(get(), 200);
+    host.dozen(["domains", "remove", "shop.example.org"]).succeeds();
+    assert_eq!(get(), 404);
+}
+
+/// Runs a command on a terminal of 24 by 80, resizes it, and presses Ctrl-C once that is seen.
+const TERMINAL: &str = r#"
+import fcntl, os, pty, struct, sys, termios
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+size = lambda rows, columns: fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+size(24, 80)
+seen, resized = b"", False
+while True:
+    try:
+        piece = os.read(fd, 4096)
+    except OSError:
+        break
+    if not piece:
+        break
+    seen += piece
+    if b"24 80" in seen and not resized:
+        resized = True
+        size(50, 132)
+    if b"50 132" in seen:
+        os.write(fd, b"\x03")
+sys.stdout.write(seen.decode(errors="replace"))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn a_one_off_process_has_the_callers_terminal_its_size_and_its_keys() {
+    let (host, _project) = shop();
+    let dozen = host.command(["run"]);
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", TERMINAL]).arg(dozen.get_program());
+    command.args([
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "stty size; test -t 0 && echo a terminal; while :; do sleep 0.05; stty size; done",
+    ]);
+    for (name, value) in dozen.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let ran = Ran::from(command.env("TERM", "xterm").output().expect("python3")).fails_with(130);
+    for shown in ["24 80\r\n", "a terminal\r\n", "50 132\r\n"] {
+        assert!(ran.stdout.contains(shown), "{shown:?}: {ran:#?}");
+    }
+}
+
+#[test]
+fn a_detached_process_is_named_logged_and_gone_after_its_end() {
+    let (host, _project) = shop();
+    let started = host.dozen(["run", "--detach", "--", "sh", "-c", "echo from afar; exit 4"]).succeeds();
+    assert_eq!(started.stdout, "run.1\n");
+    let log = wait_for("its end in the log", Duration::from_secs(10), || {
+        let log = host.dozen(["logs", "--ps", "run.1"]).succeeds().stdout;
+        log.contains("exit status 4").then_some(log)
+    });
+    assert!(log.contains("app[run.1]: from afar"), "{log}");
+    wait_for("its end in the list", Duration::from_secs(10), || {
+        let status = host.ps("shop");
+        let names = status["instances"].as_array().into_iter().flatten().map(|one| one["name"].clone());
+        (!names.into_iter().any(|name| name == "run.1")).then_some(())
+    });
+}
+
+#[test]
+fn a_followed_log_shows_lines_as_they_come() {
+    let (host, _project) = shop();
+    let mut follower = host.command(["logs", "-f", "-n", "0"]).stdout(Stdio::piped()).spawn().expect("dozen");
+    let lines = BufReader::new(follower.stdout.take().expect("its stdout")).lines();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let heard = wait_for("a line of the request", Duration::from_secs(10), || {
+        host.get("shop", "/followed");
+        receiver.recv_timeout(Duration::from_millis(200)).ok().filter(|line| line.contains("/followed"))
+    });
+    follower.kill().expect("its end");
+    follower.wait().expect("its end");
+    assert!(heard.contains("app[web.1]: served") || heard.contains("dozen[router]: "), "{heard}");
+}
+
+#[test]
+fn herokus_colon_forms_work() {
+    let (host, _project) = shop();
+    host.dozen(["config:set", "ANSWER=colon"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("colon v2 "));
+    assert_eq!(host.dozen(["config:get", "ANSWER"]).succeeds().stdout, "colon\n");
+    host.dozen(["ps:scale", "web=2"]).succeeds();
+    assert_eq!(host.up_instances("shop"), ["web.1", "web.2"]);
+    host.dozen(["addons:create", "sqlite", "db"]).succeeds();
+    host.dozen(["config:unset", "ANSWER"]).succeeds();
+    host.dozen(["releases:rollback", "v2"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("colon v4 "));
+    let ran = host.dozen(["run:detached", "--", "true"]).succeeds();
+    assert_eq!(ran.stdout, "run.1\n");
+}
