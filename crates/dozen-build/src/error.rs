@@ -242,6 +242,9 @@ impl BuildError {
     }
 }
 
+/// Lock files with a plan; a hint names one of them.
+const SUPPORTED_LOCKS: [&str; 4] = ["uv.lock", "Pipfile.lock", "requirements.txt", "package-lock.json"];
+
 impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let text = match self {
@@ -253,8 +256,12 @@ impl Hint for BuildError {
             Self::LfsPointer { .. } => {
                 "add the file itself to the repository, or keep it in a backing service".into()
             }
-            Self::EntryRefused { .. } => "leave that entry out; `git archive` makes archives without such".into(),
-            Self::BadArchive { .. } => "make it again, for example with `git archive -o app.tar.gz HEAD`".into(),
+            Self::EntryRefused { .. } => {
+                "leave that entry out; `git archive` makes archives without such".into()
+            }
+            Self::BadArchive { .. } => {
+                "make it again, for example with `git archive -o app.tar.gz HEAD`".into()
+            }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".into()
             }
@@ -264,9 +271,10 @@ impl Hint for BuildError {
                 "add a Procfile with the command of each process type, and a lock file".into()
             }
             Self::CompetingLocks { names } => {
+                let usable = names.iter().find(|name| SUPPORTED_LOCKS.contains(&name.as_str()));
                 format!(
                     "name the one that decides in dozen.toml: `[app]` and below it `lock = \"{}\"`",
-                    names.first()?
+                    usable.or(names.first())?
                 )
             }
             Self::UnsupportedLock { instead, .. } => (*instead).into(),

@@ -198,13 +198,15 @@ impl Control {
         Ok(launches)
     }
 
-    /// Ends processes, each within its grace period, all at once; the last error comes back.
+    /// Ends processes, each within its grace period, all at once; the first error comes back.
     fn end_together(&self, ends: &[(Duration, LaunchRow)]) -> Result<(), ControlError> {
         std::thread::scope(|scope| {
-            let end = |(grace, launch): &(Duration, LaunchRow)| self.end_launch(launch, Some(*grace)).map(|_| ());
+            let end =
+                |(grace, launch): &(Duration, LaunchRow)| self.end_launch(launch, Some(*grace)).map(|_| ());
             let threads: Vec<_> = ends.iter().map(|one| scope.spawn(move || end(one))).collect();
             let ended = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(())));
-            ended.fold(Ok(()), |all, one| if one.is_err() { one } else { all })
+            // All are waited for before the first error is told.
+            ended.collect::<Vec<_>>().into_iter().collect()
         })
     }
 }

@@ -8,7 +8,7 @@ use dozen_model::{
     release::ReleaseNumber,
 };
 
-use crate::{advice, api::wire::ErrorBody};
+use crate::api::wire::ErrorBody;
 
 /// Why a request was refused, or what of our own went wrong.
 ///
@@ -129,7 +129,7 @@ impl ControlError {
         }
     }
 
-    fn is_disk_full(&self) -> bool {
+    pub(crate) fn is_disk_full(&self) -> bool {
         match self {
             Self::Io { source, .. } | Self::Folder { source, .. } => {
                 source.kind() == io::ErrorKind::StorageFull
@@ -174,88 +174,6 @@ impl ControlError {
             | Self::NotReady { log_tail, .. }
             | Self::Build { log_tail, .. } => log_tail.clone(),
             _ => Vec::new(),
-        }
-    }
-}
-
-impl Hint for ControlError {
-    fn hint(&self) -> Option<String> {
-        let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
-        match self {
-            _ if self.is_disk_full() => {
-                Some("make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".into())
-            }
-            Self::HomeTaken { .. } => Some(
-                "see `dozen server status`; another server needs another DOZEN_HOME and DOZEN_RUN".into(),
-            ),
-            Self::Listen { .. } => {
-                Some("stop what listens there, or set DOZEN_LISTEN to another address".into())
-            }
-            Self::NewerSchema { .. } => Some("run the newer dozen, or restore an older state.db".into()),
-            Self::DamagedStore { path, .. } => Some(format!(
-                "it was left as it is; move `{}` away and put a backup of it in its place, or what \
-                 `sqlite3 FILE .recover` can still read",
-                path.display()
-            )),
-            Self::LostStore { .. } => Some(
-                "put a backup of it in its place, or set DOZEN_HOME to a new folder to begin anew".into(),
-            ),
-            Self::Key { .. } | Self::Sealed { .. } => Some(
-                "put the key that this state.db was written with in its place, or name it in DOZEN_KEY_FILE"
-                    .into(),
-            ),
-            Self::NoSuchApp { nearest, .. } => {
-                meant(nearest).or(Some("see `dozen apps`, or make it with `dozen create`".into()))
-            }
-            Self::NoSuchStage { nearest, .. } => {
-                meant(nearest).or(Some("`dozen up` with `--stage` makes a stage; see `dozen apps`".into()))
-            }
-            Self::DomainTaken { domain, owner } => {
-                Some(format!("take it away there first: `dozen domains remove -a {owner} {domain}`"))
-            }
-            Self::ConfigTooLarge { .. } => {
-                Some("keep what is large in the repository or in a backing service".into())
-            }
-            Self::NulInValue { .. } => {
-                Some("encode it, for example as base64, and decode it in the app".into())
-            }
-            Self::AppTaken { app } => Some(format!(
-                "choose another name, or add a Git remote for this one with `dozen create {app} --existing`"
-            )),
-            Self::NoSuchRelease { .. } | Self::NoEarlierRelease { .. } => Some("see `dozen releases`".into()),
-            Self::NoRelease { .. } => {
-                Some("deploy it first: `dozen deploy`, or `git push dozen main`".into())
-            }
-            Self::NoSuchProcess { nearest, known, .. } => {
-                meant(nearest).or_else(|| Some(format!("this release has: {}", known.join(", "))))
-            }
-            Self::NoSuchInstance { .. } => Some("see `dozen ps`".into()),
-            Self::OfFormation { name } => Some(format!(
-                "restart it with `dozen ps restart {name}`, or change the count with `dozen ps scale`"
-            )),
-            Self::NoSuchDeploy { .. } => Some("see `dozen builds`".into()),
-            Self::NoSuchDomain { .. } => Some("see `dozen domains`".into()),
-            Self::NoSuchService { nearest, .. } => {
-                meant(nearest).or(Some("see `dozen services list`".into()))
-            }
-            Self::VarAttached { service, .. } => Some(format!("run `dozen services detach {service}` first")),
-            Self::VarOfService { service, .. } => {
-                Some(format!("run `dozen services detach {service}` first"))
-            }
-            Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),
-            Self::RequiredConfig { names } => {
-                Some(format!("set it with `dozen config set {}=…`", names.first().map_or("NAME", |n| n)))
-            }
-            Self::PhaseFailed { log_tail, .. } => advice::from_tail(log_tail).or_else(|| {
-                Some("what ran before runs on; mend the `release:` process and deploy again".into())
-            }),
-            Self::PhaseTimeout { .. } => Some("raise `timeout` below `[release]` in dozen.toml".into()),
-            Self::PhaseUnknown { .. } => Some("look at the database, then deploy again".into()),
-            Self::NotReady { hint, log_tail, .. } => advice::from_tail(log_tail).or_else(|| hint.clone()),
-            Self::Build { hint, .. } => hint.clone(),
-            Self::UnknownKind { hint, .. } => Some(hint.clone()),
-            Self::Service(error) => error.hint(),
-            _ => None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod drain;
 mod ending;
 pub mod engine;
 mod error;
+mod hints;
 mod home;
 mod launcher;
 mod one_off;

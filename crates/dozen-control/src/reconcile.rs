@@ -176,6 +176,8 @@ impl Control {
             let adopted = self.adopt_launch(&stage.key, &launch);
             let ended = match &adopted {
                 Ok(Adoption::Running(_)) => None,
+                // The watch hears of its end, tells it and clears it away.
+                Ok(Adoption::Exited(_)) if launch.purpose == Purpose::OneOff => continue,
                 Ok(Adoption::Exited(reason)) => Some(reason.to_string()),
                 Ok(Adoption::Gone) => Some("gone".to_owned()),
                 Err(error) => {
@@ -192,7 +194,10 @@ impl Control {
                         &format!("{} ended: {outcome}", launch.name),
                     );
                 }
-                self.clear_launch(&launch, &outcome)?;
+                if let Err(error) = self.clear_launch(&launch, &outcome) {
+                    // What is left of one must not keep all others from being found.
+                    tracing::warn!(instance = %launch.name, "could not clear an instance: {error}");
+                }
             } else if launch.state == LaunchState::Starting && launch.purpose == Purpose::Service {
                 // Its starter is gone; whether it was ready nobody knows.
                 self.store.set_launch_state(&launch.id, LaunchState::Draining)?;

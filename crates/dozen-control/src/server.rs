@@ -43,6 +43,9 @@ pub fn run(options: ServerOptions) -> Result<(), ControlError> {
     control.router.stop();
     // Workers and drains notice the end at their next look; what they leave is found again.
     runtime.shutdown_timeout(Duration::from_millis(300));
+    if let Err(error) = control.store.settle() {
+        tracing::warn!("the newest facts stay in `state.db-wal`: {error}");
+    }
     ended
 }
 

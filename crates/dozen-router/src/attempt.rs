@@ -1,9 +1,9 @@
 //! One request to one endpoint: over a pooled connection or a new one, sent again where that is safe.
 //!
 //! What was never written may always go again. What was written goes again once, and only if it
-//! has no body and its method changes nothing, and if the app has not seen it for sure: the
-//! connection was a pooled one that died before any byte of an answer, or it was reset, which is
-//! what the kernel answers for an app that did not read. Anything else is never sent twice.
+//! has no body and its method changes nothing, and if the connection ended without an answer: the
+//! app has not read it, or it died over it, as those do whose main process was killed. Anything
+//! else is never sent twice.
 
 use std::{error::Error, io, pin::pin, rc::Rc};
 
@@ -79,7 +79,7 @@ pub(crate) async fn attempt(
                 }
             }
             Sent::Lost(error) => match copy {
-                Some(copy) if was_reused || is_reset(&error) => {
+                Some(copy) if was_reused || has_ended(&error) => {
                     exchange.replayed = true;
                     Counters::count(&room.counters.replayed);
                     request = copy;
@@ -152,9 +152,13 @@ async fn in_time<F: Future>(
     }
 }
 
-/// Whether the connection was reset: the other side's kernel had bytes that nobody read.
-fn is_reset(error: &hyper::Error) -> bool {
+/// Whether the connection was closed before the head of an answer was whole, or was reset: the
+/// other side's kernel had bytes that nobody read.
+fn has_ended(error: &hyper::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return true;
+    }
     let mut source: Option<&(dyn Error + 'static)> = error.source();
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<io::Error>() {

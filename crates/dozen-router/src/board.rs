@@ -2,7 +2,7 @@
 //!
 //! The promise control stops instances by: once [`Board::swap`] has returned, the in-flight count
 //! of an endpoint that is not in the new table can only fall. A request counts itself first and
-//! looks at the generation again afterwards ([`Routes::pick`]); a swap raises the generation first
+//! looks at the generation again afterwards ([`Board::pick`]); a swap raises the generation first
 //! and control reads the counts afterwards. Whichever came first, the other one sees it.
 //!
 //! Counters belong to endpoint ids and survive swaps. Start reading at [`Board`].

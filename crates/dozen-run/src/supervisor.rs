@@ -198,16 +198,20 @@ impl Supervisor {
     /// One that is not there is removed already.
     pub fn remove(&self, id: &LaunchId) -> Result<(), RunError> {
         let folder = self.folder(id);
-        if !folder.exists() {
-            self.board.forget(id);
-            return Ok(());
-        }
-        if !self.is_over(id, Duration::from_secs(2))? {
-            return Err(RunError::StillRuns { id: id.clone() });
+        match self.is_over(id, Duration::from_secs(2)) {
+            Ok(false) => return Err(RunError::StillRuns { id: id.clone() }),
+            // Somebody else removes it in this moment.
+            Err(error) if folder.exists() => return Err(error),
+            Ok(true) | Err(_) => {}
         }
         self.watcher.forget(id.clone());
         self.board.forget(id);
-        fs::remove_dir_all(&folder).map_err(|source| RunError::Folder { path: folder, source })
+        match fs::remove_dir_all(&folder) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(RunError::Folder { path: folder, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Every change of every instance from now on. A receiver that is dropped is forgotten.

@@ -80,14 +80,23 @@ impl<'f> ByHand<'f> {
         self.releases += 1;
         let new = self.at(&format!("releases/{}", self.releases));
         let commit = self.folder.git(&["rev-parse", "HEAD"])?;
-        self.folder.git(&["worktree", "add", "--detach", "--force", &new.to_string_lossy(), commit.trim()])?;
+        self.folder.git(&[
+            "worktree",
+            "add",
+            "--detach",
+            "--force",
+            &new.to_string_lossy(),
+            commit.trim(),
+        ])?;
         fs::write(new.join("COMMIT"), commit)?;
         let uv = self.at("tools/bin/uv");
         output(Command::new(uv).args(["sync", "--locked", "--no-dev", "--quiet"]).current_dir(&new))?;
         for words in [["manage.py", "collectstatic"], ["manage.py", "migrate"]] {
             let mut python = Command::new(new.join(".venv/bin/python"));
             self.env(&mut python);
-            output(python.args(words).args(["--noinput", "-v", "0"]).env("PYTHONPATH", &new).current_dir(&new))?;
+            output(
+                python.args(words).args(["--noinput", "-v", "0"]).env("PYTHONPATH", &new).current_dir(&new),
+            )?;
         }
         let next = self.at("next");
         symlink(&new, &next)?;

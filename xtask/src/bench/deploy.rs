@@ -20,7 +20,10 @@ pub(crate) fn bench(install: bool) -> Result<(), TaskError> {
     stand.program("dozen", &["create", "blango"], &blango)?;
     let began = Instant::now();
     stand.program("git", &["push", "-q", "dozen", "main"], &blango)?;
-    println!("\n{:<46} {:>8}     {:>8} - longest", "from the change to its first answer", "median", "shortest");
+    println!(
+        "\n{:<46} {:>8}     {:>8} - longest",
+        "from the change to its first answer", "median", "shortest"
+    );
     print_line("dozen: first deploy, nothing cached", &[began.elapsed()], "");
 
     let mut own = Vec::new();
@@ -49,7 +52,9 @@ pub(crate) fn bench(install: bool) -> Result<(), TaskError> {
 
     let back = times(RUNS, |_| {
         release += 1;
-        until_served(PORT, &format!("\"v{release}\""), || stand.dozen(&["rollback", "-a", "blango"]).map(drop))
+        until_served(PORT, &format!("\"v{release}\""), || {
+            stand.dozen(&["rollback", "-a", "blango"]).map(drop)
+        })
     })?;
     print_line("dozen: rollback of code and config", &back, "goal 1.0 s");
     let by_hand = times(RUNS, |number| {
@@ -61,14 +66,20 @@ pub(crate) fn bench(install: bool) -> Result<(), TaskError> {
     Ok(())
 }
 
-fn times_of_pushes(folder: &Folder, stand: &Stand, own: &mut Vec<Duration>) -> Result<Vec<Duration>, TaskError> {
+fn times_of_pushes(
+    folder: &Folder,
+    stand: &Stand,
+    own: &mut Vec<Duration>,
+) -> Result<Vec<Duration>, TaskError> {
     let blango = folder.path("blango");
     (1..=RUNS)
         .map(|number| {
             let commit = folder.change_code(number)?;
             let began = Instant::now();
             let mut served = Duration::ZERO;
-            until_served(PORT, &commit, || stand.program("git", &["push", "-q", "dozen", "main"], &blango).map(drop))?;
+            until_served(PORT, &commit, || {
+                stand.program("git", &["push", "-q", "dozen", "main"], &blango).map(drop)
+            })?;
             served += began.elapsed();
             own.push(Duration::from_secs_f64(stand.own_seconds(number + 1)));
             Ok(served)

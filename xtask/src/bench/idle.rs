@@ -59,7 +59,9 @@ fn parts(stand: &Stand) -> Result<Vec<Part>, TaskError> {
     let init = parent(main).ok_or_else(missing)?;
     let shim = parent(init).ok_or_else(missing)?;
     let part = |(name, pid)| Part { name, pid };
-    Ok([("control", stand.control_pid()), ("router", router), ("shim", shim), ("init", init)].map(part).into())
+    Ok([("control", stand.control_pid()), ("router", router), ("shim", shim), ("init", init)]
+        .map(part)
+        .into())
 }
 
 fn parent(pid: u32) -> Option<u32> {

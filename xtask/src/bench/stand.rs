@@ -36,7 +36,8 @@ impl Folder {
     }
 
     pub(super) fn git(&self, words: &[&str]) -> Result<String, TaskError> {
-        let identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false"];
+        let identity =
+            ["-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false"];
         output(Command::new("git").args(identity).args(words).current_dir(self.path("blango")))
     }
 

@@ -23,7 +23,8 @@ pub struct DjangoProject {
 pub(super) fn find(tree: &Tree, packages: &BTreeSet<String>) -> Result<Option<DjangoProject>, BuildError> {
     let Some(manage) = tree.read("manage.py")? else { return Ok(None) };
     let text = String::from_utf8_lossy(&manage);
-    if !packages.contains("django") && !text.contains("django") {
+    // A project may start through another package, such as django-configurations.
+    if !packages.contains("django") && !text.to_lowercase().contains("django") {
         return Ok(None);
     }
     let settings_module = settings_module(&text);

@@ -77,6 +77,11 @@ fn python_web(plan: &PythonPlan) -> Result<String, String> {
             super::PythonLock::Requirements { ref file, .. } => {
                 format!("add a server: a line `gunicorn` with its version in {file}")
             }
+            super::PythonLock::Nothing => {
+                "declare the packages that the project needs, Django and a server such as \
+                 gunicorn among them, in a requirements.txt or a pyproject.toml"
+                    .to_owned()
+            }
             _ => "add a server: `uv add gunicorn`".to_owned(),
         }
     })

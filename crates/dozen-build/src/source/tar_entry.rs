@@ -85,7 +85,8 @@ fn without_dot(path: &[u8]) -> &[u8] {
 fn copy_earlier(writer: &mut TreeWriter, path: &[u8], target: &[u8]) -> Result<(), BuildError> {
     use std::os::{fd::AsFd, unix::ffi::OsStrExt};
     let target = without_dot(target);
-    let outside = |_| BuildError::EntryRefused { path: shown(path), rule: "its hard link points out of the tree" };
+    let outside =
+        |_| BuildError::EntryRefused { path: shown(path), rule: "its hard link points out of the tree" };
     super::safe_parts(target).map_err(outside)?;
     let name = std::path::Path::new(std::ffi::OsStr::from_bytes(target));
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;

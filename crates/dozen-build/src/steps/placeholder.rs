@@ -19,27 +19,34 @@ pub(crate) fn placeholders(manifest: &AppManifest) -> BTreeMap<String, String> {
         };
         env.insert(name.to_string(), value);
     }
-    for service in manifest.services.values() {
+    for (name, service) in &manifest.services {
         let (usual, value) = of_service(service.kind);
-        let name = service.attach.as_ref().map_or(usual, |name| name.as_str());
+        let own = || format!("{}{usual}", name.as_str().to_ascii_uppercase().replace('-', "_"));
+        let var = match &service.attach {
+            Some(var) => var.to_string(),
+            None if usual.starts_with('_') => own(),
+            None => usual.to_owned(),
+        };
         let path = service.path.as_ref().map(ToString::to_string);
-        env.insert(name.to_owned(), path.unwrap_or_else(|| value.to_owned()));
+        env.insert(var, path.unwrap_or_else(|| value.to_owned()));
     }
     // What the app says itself wins.
     env.extend(manifest.build.env.iter().map(|(name, value)| (name.to_string(), value.clone())));
     env
 }
 
+/// The config var that a service is attached to where the app does not say, and a value. A name
+/// that begins with `_` follows the service's own.
 fn of_service(kind: ServiceKind) -> (&'static str, &'static str) {
     match kind {
         // A database that is not there may be named, but a build must not depend on one.
         ServiceKind::Sqlite | ServiceKind::Postgres | ServiceKind::Mysql => {
             ("DATABASE_URL", "sqlite:///:memory:")
         }
-        ServiceKind::Volume => ("MEDIA_ROOT", "/tmp"),
+        ServiceKind::Volume => ("_PATH", "/tmp"),
         ServiceKind::Redis => ("REDIS_URL", "redis://127.0.0.1:1/0"),
         ServiceKind::Smtp => ("EMAIL_URL", "smtp://127.0.0.1:1"),
-        ServiceKind::External => ("SERVICE_URL", "http://127.0.0.1:1"),
+        ServiceKind::External => ("_URL", "http://127.0.0.1:1"),
     }
 }
 
@@ -73,21 +80,29 @@ fn placeholder(name: &str) -> String {
 pub(crate) fn missing_variable(tail: &[String]) -> Option<String> {
     let marks = [
         "KeyError",
-        "ImproperlyConfigured",
         "UndefinedValueError",
+        "EnvError",
         "Set the ",
         "environment variable",
-        "EnvError",
+        "setting must not be empty",
+        SECRET_VALUE,
     ];
     let line = tail.iter().rev().find(|line| marks.iter().any(|mark| line.contains(mark)))?;
+    // What stands before may be the name of a setting, which the variable need not share.
+    let line = line.split_once("environment variable '").map_or(line.as_str(), |(_, after)| after);
     let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let is_name = |word: &&str| {
         word.len() >= 3
             && word.starts_with(|c: char| c.is_ascii_uppercase())
             && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
     };
-    words.filter(is_name).map(str::to_owned).next()
+    let name = words.filter(is_name).next()?;
+    let prefix = if line.contains(SECRET_VALUE) { "DJANGO_" } else { "" };
+    Some(format!("{prefix}{name}"))
 }
+
+/// django-configurations names the setting here; its variable begins with `DJANGO_` by default.
+const SECRET_VALUE: &str = "Secret value '";
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +120,14 @@ mod tests {
     }
 
     #[test]
+    fn a_service_without_a_config_var_gets_the_one_it_is_attached_to_later() {
+        let toml = b"[services.shop-media]\nkind = \"volume\"\n[services.db]\nkind = \"sqlite\"\n";
+        let (manifest, _) = AppManifest::read(Some(toml), None).unwrap();
+        let names: Vec<String> = placeholders(&manifest).into_keys().collect();
+        assert_eq!(names, ["DATABASE_URL", "SHOP_MEDIA_PATH"]);
+    }
+
+    #[test]
     fn the_missing_variable_is_named() {
         for (line, name) in [
             ("KeyError: 'SECRET_KEY'", Some("SECRET_KEY")),
@@ -113,6 +136,13 @@ mod tests {
                 Some("STRIPE_KEY"),
             ),
             ("decouple.UndefinedValueError: API_TOKEN not found. Declare it as envvar", Some("API_TOKEN")),
+            (
+                "ValueError: Value 'HOST' is required to be set as the environment variable 'DJANGO_HOST'",
+                Some("DJANGO_HOST"),
+            ),
+            ("ValueError: Secret value 'SECRET_KEY' is not set", Some("DJANGO_SECRET_KEY")),
+            ("ImproperlyConfigured: The SECRET_KEY setting must not be empty.", Some("SECRET_KEY")),
+            ("ImproperlyConfigured: a.b.C must be added to settings.MIDDLEWARE", None),
             ("ModuleNotFoundError: No module named 'x'", None),
             ("KeyError: 'lower'", None),
         ] {

@@ -190,7 +190,9 @@ impl PythonStep<'_> {
 
 /// Compiles without `site`, so that nothing of the app runs; one process, in sorted order.
 pub(crate) fn compile_command(python: &Path, folders: Vec<String>) -> Vec<String> {
-    let fixed = ["-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"];
+    // Warnings about the packages' own source are their authors' to read.
+    let fixed =
+        ["-W", "ignore", "-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"];
     let mut argv = vec![python.display().to_string()];
     argv.extend(fixed.map(str::to_owned));
     argv.extend(folders);

@@ -70,6 +70,11 @@ impl Store {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
+    /// Brings every fact into the one file, which people copy when the server is stopped.
+    pub(crate) fn settle(&self) -> Result<(), ControlError> {
+        Ok(self.lock().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock()
     }

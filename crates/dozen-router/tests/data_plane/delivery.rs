@@ -144,6 +144,19 @@ fn a_read_that_met_a_dying_connection_is_sent_again_and_a_write_is_not() {
 }
 
 #[test]
+fn a_read_that_was_taken_by_a_process_that_then_died_is_sent_again() {
+    let host = Host::start();
+    let died = AtomicBool::new(false);
+    let app = App::start(move |_, stream| match died.swap(true, SeqCst) {
+        false => Then::Close,
+        true => say(stream, "ok"),
+    });
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    assert_eq!(host.get("one.test", "/").status, 200, "on a new connection as well");
+    assert_eq!(app.seen.lock().len(), 2);
+}
+
+#[test]
 fn an_app_that_drops_idle_connections_without_a_word_loses_nothing() {
     let host = Host::start();
     // Promises keep-alive and closes: the worst that an app server's keep-alive limit can do.

@@ -29,16 +29,6 @@ pub fn get(port: u16, host: &str, path: &str) -> Answer {
         .unwrap_or_else(|error| panic!("GET {path} of {host}: {error}"))
 }
 
-/// `POST` of a form on a connection of its own.
-pub fn post(port: u16, host: &str, path: &str, form: &str) -> io::Result<Answer> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
-        form.len()
-    );
-    try_request(port, &head)
-}
-
 /// One request as it is, one answer to the end of the connection.
 pub fn try_request(port: u16, request: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;

@@ -232,12 +232,6 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says why a test cannot run; in CI that is a failure.
-pub fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none(), "skipped in CI: {reason}");
-    eprintln!("SKIP: {reason}");
-}
-
 /// Waits for a state, with a deadline.
 #[track_caller]
 pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {

@@ -33,7 +33,10 @@ fn a_build_that_fails_or_is_interrupted_says_so_and_never_prints_config() {
         "[build]\ncommand = \"cat token.txt; echo \\\" x$(cat token.txt)y\\\"; exit 4\"\n",
     );
     project.commit("a build that prints what it should not");
-    page.add("a build command that fails", &told_from("  … Making", host.dozen_in(project.folder(), ["up", "."])));
+    page.add(
+        "a build command that fails",
+        &told_from("  … Making", host.dozen_in(project.folder(), ["up", "."])),
+    );
     let kept = host.dozen(["builds", "-a", "shop", "1"]);
     let logs = host.dozen(["logs", "-a", "shop"]);
 

@@ -1,10 +1,15 @@
 //! Servers that are not there, or must not start.
 
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use super::{Page, host};
 use crate::{
-    host::{Ran, TestHost, wait_for},
+    host::{Ran, TestHost},
     project::Project,
 };
 
@@ -81,7 +86,13 @@ fn start_with(host: &TestHost, file: &Path, bytes: Option<&[u8]>) -> Ran {
     }
     let mut command = host.command(["server", "start"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for("the refusal", Duration::from_secs(20), || child.try_wait().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(10));
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+        }
+    }
     let ran = Ran::from(child.wait_with_output().unwrap()).fails_with(1);
     assert_eq!(std::fs::read(file).ok().as_deref(), bytes, "it was touched");
     ran

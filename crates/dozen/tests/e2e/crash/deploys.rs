@@ -9,7 +9,11 @@ use std::{
 use dozen_control::{barrier, engine::STEPS};
 use tempfile::TempDir;
 
-use super::{load::Load, processes::{kill, nothing_is_left_over}, volume, with_phase};
+use super::{
+    load::Load,
+    processes::{kill, nothing_is_left_over},
+    volume, with_phase,
+};
 use crate::{
     host::{Ran, TestHost, wait_for},
     project::Project,
