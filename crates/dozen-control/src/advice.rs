@@ -5,7 +5,7 @@
 //! A line that says nothing known gives no advice: none is better than a guess.
 
 /// Words of a log line, and what to do about it. The first that is found counts.
-const KNOWN: [(&[&str], &str); 3] = [
+const KNOWN: [(&[&str], &str); 4] = [
     (
         &["unable to open database file", "attempt to write a readonly database"],
         "the app's own files are read-only: make a database with `dozen services create sqlite db`, attach it \
@@ -15,6 +15,11 @@ const KNOWN: [(&[&str], &str); 3] = [
         &["Read-only file system", "EROFS:"],
         "the app's own files are read-only: write what may be lost to `/tmp`, and what must stay to a volume \
          (`dozen services create volume media --path /data`)",
+    ),
+    (
+        &["no such table:", "django.db.utils.ProgrammingError: relation "],
+        "the database has no such table yet: let the release phase make it, as with the line `release: python \
+         manage.py migrate --noinput` in the Procfile",
     ),
     (
         &["ModuleNotFoundError: No module named", "Cannot find module"],

@@ -74,13 +74,13 @@ impl Control {
         fs::rename(&fresh, file).map_err(ControlError::io("move a new database into its place"))
     }
 
-    /// What a driver plans for a service of the store.
-    pub(crate) fn service_plan(
+    /// What a service of the store asks of its driver.
+    pub(crate) fn service_request(
         &self,
         stage: &StageKey,
         service: &ServiceRow,
         var: Option<ConfigVar>,
-    ) -> Result<ServicePlan, ControlError> {
+    ) -> Result<ServiceRequest, ControlError> {
         let kind = kind_of(&service.kind)?;
         let mut request = ServiceRequest::new(service.name.clone(), kind);
         request.var = var;
@@ -91,7 +91,7 @@ impl Control {
                 .map_err(|_| ControlError::BadRequest("the URL is not UTF-8".into()))?;
             request.url = Some(text.parse().map_err(|error| ControlError::BadRequest(format!("{error}")))?);
         }
-        Ok(driver(kind)?.plan(&request)?)
+        Ok(request)
     }
 
     /// What the bound services of a release mount.

@@ -176,6 +176,8 @@ struct Wait<'a> {
     /// Where it listens instead of its port, and when that was looked at.
     elsewhere: Vec<SocketAddr>,
     looked: Instant,
+    /// The last answer before the time was up.
+    last: Option<ProbeAnswer>,
     /// The start of an unbroken row of 400s.
     refused_since: Option<Instant>,
 }
@@ -183,8 +185,8 @@ struct Wait<'a> {
 impl<'a> Wait<'a> {
     fn new(probe: &'a Probe, id: &'a LaunchId, supervisor: &'a Supervisor) -> Self {
         let began = Instant::now();
-        let (elsewhere, refused_since) = (Vec::new(), None);
-        Self { probe, id, supervisor, began, pause: PAUSES.0, elsewhere, looked: began, refused_since }
+        let (elsewhere, last, refused_since) = (Vec::new(), None, None);
+        Self { probe, id, supervisor, began, pause: PAUSES.0, elsewhere, looked: began, last, refused_since }
     }
 
     fn left(&self) -> Duration {

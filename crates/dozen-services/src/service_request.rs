@@ -24,12 +24,23 @@ pub struct ServiceRequest {
     pub url_options: BTreeMap<String, String>,
     /// Where it is, for an external one.
     pub url: Option<ServiceUrl>,
+    /// Whether the app hands `transaction_mode` of a URL to its database, as Django from 5.1 on
+    /// does. Others refuse to connect with an option that they do not know.
+    pub takes_transaction_mode: bool,
 }
 
 impl ServiceRequest {
     /// A service of `kind` with everything else as usual.
     pub fn new(name: ServiceName, kind: ServiceKind) -> Self {
-        Self { name, kind, var: None, path: None, url_options: BTreeMap::new(), url: None }
+        Self {
+            name,
+            kind,
+            var: None,
+            path: None,
+            url_options: BTreeMap::new(),
+            url: None,
+            takes_transaction_mode: true,
+        }
     }
 
     /// The service that a manifest declares; the URL of an external one is not written there.

@@ -4,16 +4,17 @@
 //! URL tells Django to begin transactions as IMMEDIATE and to wait for the lock: with deferred
 //! ones a writer that has read first is refused at once, whatever the timeout.
 
-use std::collections::BTreeMap;
-
 use dozen_model::manifest::{MountPath, ServiceKind};
 
 use crate::{
     Driver, ServiceError, ServiceMount, ServicePlan, ServiceRequest, Step, service_url::with_options,
 };
 
-/// What Django needs in the URL; see the module's text.
-const QUERY: &str = "transaction_mode=IMMEDIATE&timeout=20";
+/// What the URL says of the way to write; see the module's text.
+const IMMEDIATE: &str = "transaction_mode=IMMEDIATE&";
+
+/// How many seconds a writer waits for another one.
+const PATIENCE: &str = "timeout=20";
 
 /// The driver of `sqlite`.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ impl Driver for Sqlite {
         let name = &request.name;
         let file = format!("{name}.sqlite3");
         let target = MountPath::of_service(name);
-        let url = url(&target, &file, &request.url_options);
+        let mode = if request.takes_transaction_mode { IMMEDIATE } else { "" };
+        let url = with_options(&url(&target, &file, mode), &request.url_options);
         Ok(ServicePlan {
             steps: vec![
                 Step::MakeDirectory { name: name.clone() },
@@ -44,8 +46,8 @@ impl Driver for Sqlite {
 }
 
 /// Three slashes and an absolute path: four in a row, as Django's and SQLAlchemy's readers want.
-fn url(target: &MountPath, file: &str, options: &BTreeMap<String, String>) -> String {
-    with_options(&format!("sqlite:///{target}/{file}?{QUERY}"), options)
+fn url(target: &MountPath, file: &str, mode: &str) -> String {
+    format!("sqlite:///{target}/{file}?{mode}{PATIENCE}")
 }
 
 #[cfg(test)]
@@ -67,6 +69,9 @@ mod tests {
         let plan = Sqlite.plan(&request()).unwrap();
         assert_eq!(plan.vars[0].0.as_str(), "DATABASE_URL");
         assert_eq!(url_with(&[]), "sqlite:////data/db/db.sqlite3?transaction_mode=IMMEDIATE&timeout=20");
+        let elsewhere = ServiceRequest { takes_transaction_mode: false, ..request() };
+        let url = Sqlite.plan(&elsewhere).unwrap().vars.remove(0).1;
+        assert_eq!(url, b"sqlite:////data/db/db.sqlite3?timeout=20");
         let name = request().name;
         let made = Step::CreateSqlite { directory: name.clone(), file: "db.sqlite3".into() };
         assert_eq!(plan.steps, [Step::MakeDirectory { name: name.clone() }, made]);

@@ -9,10 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::task::{TaskError, cargo, output, repository, run};
+use crate::{
+    suite::BINARY_VAR,
+    task::{TaskError, cargo, output, repository, run},
+};
 
 /// The port of dozen's router here.
 pub(super) const PORT: u16 = 18_412;
+/// How often it is looked whether a change serves: seldom enough to leave the processors to it.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// A signal is sent at once, and what it causes comes later.
+const AFTER_THE_CHANGE: Duration = Duration::from_secs(20);
 /// The host that both stands are asked for.
 pub(super) const HOST: &str = "blango.localhost";
 
@@ -69,10 +76,16 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// Builds the release binary and starts its server.
+    /// Builds the release binary, unless one is named, and starts its server.
     pub(super) fn start(folder: &Folder) -> Result<Self, TaskError> {
-        run(&mut cargo(["build", "--release", "--locked", "--package", "dozen"]))?;
-        let binary = repository().join("target/release/dozen");
+        let binary = match std::env::var_os(BINARY_VAR) {
+            Some(named) => named.into(),
+            None => {
+                run(&mut cargo(["build", "--release", "--locked", "--package", "dozen"]))?;
+                repository().join("target/release/dozen")
+            }
+        };
+        println!("\nmeasuring {} of {} bytes", binary.display(), fs::metadata(&binary)?.len());
         let home = folder.path("home");
         let mut command = Command::new(&binary);
         let quiet = command.args(["server", "start"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -155,7 +168,7 @@ pub(super) fn wait_until(
         if began.elapsed() > Duration::from_secs(120) {
             return Err(TaskError::new(format!("waited two minutes for {what}")));
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(LOOK_AGAIN);
     }
     Ok(())
 }
@@ -168,8 +181,9 @@ pub(super) fn until_served(
 ) -> Result<(), TaskError> {
     std::thread::scope(|scope| {
         let changing = scope.spawn(change);
+        let mut ended = None;
         let served = wait_until(&format!("`{wanted}` to serve"), || {
-            if changing.is_finished() && !version(port).contains(wanted) {
+            if changing.is_finished() && ended.get_or_insert_with(Instant::now).elapsed() > AFTER_THE_CHANGE {
                 return Err(TaskError::new(format!("the change ended, and `{wanted}` does not serve")));
             }
             Ok(version(port).contains(wanted))

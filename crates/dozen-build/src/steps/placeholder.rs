@@ -90,13 +90,13 @@ pub(crate) fn missing_variable(tail: &[String]) -> Option<String> {
     let line = tail.iter().rev().find(|line| marks.iter().any(|mark| line.contains(mark)))?;
     // What stands before may be the name of a setting, which the variable need not share.
     let line = line.split_once("environment variable '").map_or(line.as_str(), |(_, after)| after);
-    let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let mut words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let is_name = |word: &&str| {
         word.len() >= 3
             && word.starts_with(|c: char| c.is_ascii_uppercase())
             && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
     };
-    let name = words.filter(is_name).next()?;
+    let name = words.find(is_name)?;
     let prefix = if line.contains(SECRET_VALUE) { "DJANGO_" } else { "" };
     Some(format!("{prefix}{name}"))
 }

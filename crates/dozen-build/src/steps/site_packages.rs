@@ -69,6 +69,15 @@ pub(crate) fn tidy(venv: &Path) -> Result<Vec<Package>, BuildError> {
 }
 
 /// `Django-5.2` as in `Django-5.2.dist-info`.
+/// The version of a package in the virtualenv of an image's dependency layer.
+pub fn installed_version(layer: &Path, name: &str) -> Option<String> {
+    let tree = Tree::open(layer).ok()?;
+    let folders = tree.list(".venv/lib").into_iter().filter(|(folder, _)| folder.starts_with("python"));
+    let entries = folders.flat_map(|(folder, _)| tree.list(&format!(".venv/lib/{folder}/site-packages")));
+    let mut packages = entries.filter_map(|(entry, _)| package_of(entry.strip_suffix(".dist-info")?.as_bytes()));
+    packages.find(|package| package.name == name).map(|package| package.version)
+}
+
 fn package_of(stem: &[u8]) -> Option<Package> {
     let (name, version) = std::str::from_utf8(stem).ok()?.rsplit_once('-')?;
     Some(Package { name: name.to_lowercase().replace(['_', '.'], "-"), version: version.to_owned() })

@@ -132,7 +132,7 @@ fn what_is_no_commit_is_said_plainly() {
     assert!(matches!(error, BuildError::NoCommit), "{error}");
     let repository = repository(&[("a", "1")]);
     let error = export(&request(repository.path(), "mian", UncommittedChanges::Ignore)).unwrap_err();
-    assert_eq!(error.hint().as_deref(), Some("did you mean `main`"));
+    assert_eq!(error.hint().as_deref(), Some("did you mean `main`?"));
     let error = export(&request(repository.path(), "--output=x", UncommittedChanges::Ignore)).unwrap_err();
     assert!(matches!(error, BuildError::UnknownReference { .. }), "{error}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dozen_model::{
     formation::Formation,
-    image::Image,
+    image::{Image, LayerRole},
     manifest::AppManifest,
     names::{ConfigVar, ServiceName},
 };
@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Change;
 use crate::{
-    attachments::kind_of,
     error::ControlError,
     release_config::{Bound, ReleaseConfig, Value, add_declared, check_size, from_base64, stage_vars},
     store::{AttachmentRow, DeployKind, NewRelease, ReleaseRow, ServiceRow},
@@ -126,7 +125,7 @@ fn config_of(change: &Change, request: &ChangeRequest, image: &Image) -> Result<
         vars.remove(&name.parse::<ConfigVar>()?);
     }
     let attachments = attachments_of(change, request, &manifest, &vars)?;
-    let bound = bind(change, &attachments, &manifest, &mut vars)?;
+    let bound = bind(change, &attachments, image, &mut vars)?;
     add_declared(&mut vars, &manifest, &bound)?;
     check_size(&stage.app, &vars)?;
     Ok(ReleaseConfig { vars, bound })
@@ -192,22 +191,22 @@ fn declare(change: &Change, request: &ServiceRequest) -> Result<i64, ControlErro
 fn bind(
     change: &Change,
     attachments: &[AttachmentRow],
-    manifest: &AppManifest,
+    image: &Image,
     vars: &mut BTreeMap<ConfigVar, Value>,
 ) -> Result<Vec<Bound>, ControlError> {
     let control = &change.control;
     let services = control.store.services(change.key().id)?;
+    let manifest = image.manifest.for_stage(&change.key().stage);
+    let takes_transaction_mode = takes_transaction_mode(change, image);
     let mut bound = Vec::new();
     for row in attachments {
         let Some(service) = services.iter().find(|one| one.id == row.service) else { continue };
-        let mut plan = control.service_plan(change.key(), service, Some(row.var.clone()))?;
-        if let Some(declaration) = manifest.services.get(&service.name)
-            && !declaration.url_options.is_empty()
-        {
-            let mut request = ServiceRequest::declared(service.name.clone(), declaration);
-            request.var = Some(row.var.clone());
-            plan = driver(kind_of(&service.kind)?)?.plan(&request)?;
+        let mut request = control.service_request(change.key(), service, Some(row.var.clone()))?;
+        request.takes_transaction_mode = takes_transaction_mode;
+        if let Some(declaration) = manifest.services.get(&service.name) {
+            request.url_options.clone_from(&declaration.url_options);
         }
+        let plan = driver(request.kind)?.plan(&request)?;
         control.make_service(change.key(), &plan)?;
         for warning in &plan.warnings {
             change.work.progress.warn(warning.clone());
@@ -224,6 +223,18 @@ fn bind(
         });
     }
     Ok(bound)
+}
+
+/// Whether the image's Django knows `transaction_mode`: from 5.1 on.
+fn takes_transaction_mode(change: &Change, image: &Image) -> bool {
+    let layers = image.layers.iter().filter(|layer| layer.role == LayerRole::Dependencies);
+    let mut versions = layers
+        .filter_map(|layer| dozen_build::installed_version(&change.control.layers.path(&layer.digest), "django"));
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
+    versions.next().is_some_and(|version| {
+        let mut parts = version.split('.');
+        (number(parts.next()), number(parts.next())) >= (5, 1)
+    })
 }
 
 /// A release that did not go live keeps its number; the gap can be explained.

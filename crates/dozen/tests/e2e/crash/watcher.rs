@@ -13,6 +13,7 @@ struct Watched(TestHost);
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        self.0.dozen(["server", "start", "--detached"]);
         self.0.dozen(["server", "stop", "--all"]);
     }
 }
