@@ -58,7 +58,7 @@ pub enum ControlError {
     DomainTaken { domain: Domain, owner: AppName },
     #[error("`{domain}` is not a domain of this app")]
     NoSuchDomain { domain: String },
-    #[error("`{domain}` is part of the base domain, where dozen gives every app its name")]
+    #[error("`{domain}` is below the base domain, where dozen gives every app its name")]
     DomainReserved { domain: Domain },
     #[error("there is no service `{name}`")]
     NoSuchService { name: String, nearest: Option<String> },

@@ -32,6 +32,9 @@ use crate::{
     store::{LaunchRow, LaunchState, Purpose, ReleaseRow, StageKey, StageRow},
 };
 
+/// How long the last lines of a process that failed are waited for.
+const TAIL_WAIT: Duration = Duration::from_millis(400);
+
 const ID_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// A process that is about to be recorded.
@@ -259,8 +262,22 @@ impl Control {
 
     /// The last lines that a process printed, redacted.
     pub(crate) fn log_tail(&self, stage: &StageKey, launch: &LaunchRow, secrets: &[Vec<u8>]) -> Vec<String> {
-        // What the process wrote last may still be in the pipe; its shim reads it within milliseconds.
-        std::thread::sleep(Duration::from_millis(20));
+        // What the process wrote last may still be in the pipe; its shim reads it within
+        // milliseconds, on a busy machine a few hundred. Two equal reads in a row are the end.
+        let deadline = std::time::Instant::now() + TAIL_WAIT;
+        let mut tail = Vec::new();
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            let now = self.read_tail(stage, launch, secrets);
+            let settled = !now.is_empty() && now == tail;
+            tail = now;
+            if settled || std::time::Instant::now() >= deadline {
+                return tail;
+            }
+        }
+    }
+
+    fn read_tail(&self, stage: &StageKey, launch: &LaunchRow, secrets: &[Vec<u8>]) -> Vec<String> {
         let stream = self.log_dir(stage, launch);
         let Some(name) = stream.file_name().map(|name| name.to_string_lossy().into_owned()) else {
             return Vec::new();

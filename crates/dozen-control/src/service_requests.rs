@@ -38,7 +38,7 @@ impl Control {
             sealed_url: url,
             created_at: 0,
         };
-        let plan = self.service_plan(&stage.key, &row, None)?;
+        let plan = dozen_services::driver(kind)?.plan(&self.service_request(&stage.key, &row, None)?)?;
         self.store.create_service(stage.key.id, &row)?;
         self.make_service(&stage.key, &plan)
     }

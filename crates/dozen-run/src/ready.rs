@@ -145,6 +145,7 @@ pub fn wait_ready(
     loop {
         wait.check_alive(Duration::ZERO)?;
         let answer = wait.attempt();
+        let answer = wait.lasting(answer);
         on_attempt(answer.clone());
         if let ProbeAnswer::Answered { status, .. } = &answer
             && probe.accepts(*status)
@@ -217,6 +218,19 @@ impl<'a> Wait<'a> {
             Reply::NotHttp(start) => ProbeAnswer::NotHttp(start),
             Reply::Answer { .. } if self.is_strangers() => ProbeAnswer::Stranger,
             Reply::Answer { status, location } => ProbeAnswer::Answered { status, location },
+        }
+    }
+
+    /// The answer, unless it is a silence for which only the end of the time is to blame: then the
+    /// one before it says more.
+    fn lasting(&mut self, answer: ProbeAnswer) -> ProbeAnswer {
+        let cut_short = matches!(answer, ProbeAnswer::Silent { .. }) && self.left().is_zero();
+        match &self.last {
+            Some(last @ ProbeAnswer::Answered { .. }) if cut_short => last.clone(),
+            _ => {
+                self.last = Some(answer.clone());
+                answer
+            }
         }
     }
 

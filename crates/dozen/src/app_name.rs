@@ -7,7 +7,7 @@ use std::path::Path;
 
 use dozen_model::names::AppName;
 
-use crate::{cli_error::CliError, context::sanitised};
+use crate::{cli_error::CliError, context::sanitised, git};
 
 /// A larger `dozen.toml` is not looked into.
 const LIMIT: u64 = 1 << 20;
@@ -27,6 +27,12 @@ pub(crate) fn of_folder(folder: &Path) -> Result<AppName, CliError> {
     let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let what = format!("the folder's name `{}`", name.escape_default());
     sanitised(&name).parse().map_err(|source| CliError::Name { what, source })
+}
+
+/// The app of a folder that is plainly an app's: it says its name, or is the top of a repository.
+pub(crate) fn of_project(folder: &Path) -> Option<AppName> {
+    let is_top = || git::top_of(folder).is_some() && git::folder_in_repository(folder).is_none();
+    if declared(folder).is_some() || is_top() { of_folder(folder).ok() } else { None }
 }
 
 /// `[app] name`, when the file says so.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use dozen_control::api::wire::{Cancelled, ErrorBody, Outcome, Progress};
 use dozen_model::release::ReleaseNumber;
 use http::Method;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli_error::{CliError, ExitStatus},
@@ -66,10 +67,13 @@ pub(crate) async fn follow(
     view: &mut ProgressView,
 ) -> Result<Ended, CliError> {
     let mut standing = Standing::default();
+    // One listener for all rounds: a new one each time would miss what comes between two.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|source| CliError::System { what: "Ctrl-C cannot be listened for", source })?;
     loop {
         let event = tokio::select! {
             event = lines.next::<Progress>() => event,
-            _ = tokio::signal::ctrl_c() => match work.interrupt(&mut standing, view).await {
+            _ = interrupts.recv() => match work.interrupt(&mut standing, view).await {
                 Some(ended) => return Ok(ended),
                 None => continue,
             },

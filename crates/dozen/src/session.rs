@@ -3,6 +3,7 @@
 use dozen_model::names::{AppName, StageName};
 
 use crate::{
+    app_name,
     cli_error::CliError,
     client::ControlClient,
     context::{self, AppFlags, Target},
@@ -35,7 +36,14 @@ impl Session {
         } else {
             None
         };
-        Ok(context::infer(flags, remote.as_ref(), &self.settings)?)
+        match context::infer(flags, remote.as_ref(), &self.settings) {
+            Ok(target) => Ok(target),
+            // Last of all the app that `up` makes of this folder.
+            Err(unclear) => match app_name::of_project(".".as_ref()) {
+                Some(app) => Ok(self.target_of(app, flags.stage.clone())),
+                None => Err(unclear.into()),
+            },
+        }
     }
 
     /// The stage that a verb means where the app is given.

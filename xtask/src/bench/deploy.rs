@@ -58,7 +58,7 @@ pub(crate) fn bench(install: bool) -> Result<(), TaskError> {
     })?;
     print_line("dozen: rollback of code and config", &back, "goal 1.0 s");
     let by_hand = times(RUNS, |number| {
-        let to = hand.releases() - number % 2;
+        let to = hand.releases() - (number + 1) % 2;
         let commit = std::fs::read_to_string(folder.path(format!("hand/releases/{to}/COMMIT")))?;
         until_served(by_hand::PORT, commit.trim(), || hand.rollback(to))
     })?;

@@ -74,7 +74,8 @@ pub fn installed_version(layer: &Path, name: &str) -> Option<String> {
     let tree = Tree::open(layer).ok()?;
     let folders = tree.list(".venv/lib").into_iter().filter(|(folder, _)| folder.starts_with("python"));
     let entries = folders.flat_map(|(folder, _)| tree.list(&format!(".venv/lib/{folder}/site-packages")));
-    let mut packages = entries.filter_map(|(entry, _)| package_of(entry.strip_suffix(".dist-info")?.as_bytes()));
+    let mut packages =
+        entries.filter_map(|(entry, _)| package_of(entry.strip_suffix(".dist-info")?.as_bytes()));
     packages.find(|package| package.name == name).map(|package| package.version)
 }
 

@@ -228,8 +228,9 @@ fn bind(
 /// Whether the image's Django knows `transaction_mode`: from 5.1 on.
 fn takes_transaction_mode(change: &Change, image: &Image) -> bool {
     let layers = image.layers.iter().filter(|layer| layer.role == LayerRole::Dependencies);
-    let mut versions = layers
-        .filter_map(|layer| dozen_build::installed_version(&change.control.layers.path(&layer.digest), "django"));
+    let mut versions = layers.filter_map(|layer| {
+        dozen_build::installed_version(&change.control.layers.path(&layer.digest), "django")
+    });
     let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
     versions.next().is_some_and(|version| {
         let mut parts = version.split('.');

@@ -30,6 +30,9 @@ const AFTER_GRACE: Duration = Duration::from_secs(5);
 /// How long the kernel may take to end what was killed.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
+/// How often a wait for news makes sure that news may still come.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// How often a shim that does not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -83,8 +86,10 @@ impl Supervisor {
                 Ok(state) => return Ok(state),
                 Err(error) => error,
             };
-            if let Ok(Observation::Over(last)) = self.link(id).observe() {
-                return Ok(self.over(id, *last).reported);
+            match self.link(id).observe() {
+                Ok(Observation::Over(last)) => return Ok(self.over(id, *last).reported),
+                Ok(Observation::Absent) if !self.folder(id).exists() => return Err(error),
+                _ => {}
             }
             if Instant::now() >= deadline {
                 return Err(error);
@@ -152,12 +157,23 @@ impl Supervisor {
         if self.board.get(id).is_none() && self.follow(id).is_err() {
             return End::ShimLost;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
         let news = |state: &InstanceState| match state.exit() {
             Some(reason) => Some(End::Seen(reason)),
             None => state.shim_lost.then_some(End::ShimLost),
         };
-        self.board.wait(id, left, news).unwrap_or(End::TimedOut)
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Some(end) = self.board.wait(id, left.min(LOOK_AGAIN), news) {
+                return end;
+            }
+            // Somebody else has stopped and removed it: no news of it will come any more.
+            if self.board.get(id).is_none() {
+                return End::ShimLost;
+            }
+            if left.is_zero() {
+                return End::TimedOut;
+            }
+        }
     }
 
     /// Signals the main process and waits for its end, as long as the grace period lasts.

@@ -55,6 +55,8 @@ fn a_sqlite_service_is_attached_by_its_url_and_detached_with_its_data_kept() {
     let count =
         |host: &TestHost| host.dozen(["run", "--", "/usr/bin/python3", "-c", write]).succeeds().stdout;
     assert_eq!(count(&host), "1\n");
+    // An option that only Django knows keeps every other library from connecting.
+    assert_eq!(inside(&host, "echo $DATABASE_URL"), "sqlite:////data/db/db.sqlite3?timeout=20\n");
 
     host.dozen(["services", "detach", "db"]).succeeds();
     assert_eq!(inside(&host, "echo ${DATABASE_URL-none}"), "none\n");

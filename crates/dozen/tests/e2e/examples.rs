@@ -33,6 +33,9 @@ fn blango_serves_keeps_its_data_and_sends_mail_from_its_worker() {
     let style = page.body.split('"').find(|word| word.starts_with("/static/")).expect("a static file");
     assert_eq!(host.get("blango", style).status, 200, "collected in the build, served by the app: {style}");
 
+    let url = host.dozen(["config", "get", "-a", "blango", "DATABASE_URL"]).succeeds();
+    assert_eq!(url.stdout, "sqlite:////data/db/db.sqlite3?transaction_mode=IMMEDIATE&timeout=20\n");
+
     run(&["shell", "-c", QUEUE_A_MAIL]);
     host.dozen(["ps", "scale", "-a", "blango", "worker=1"]).succeeds();
     wait_for("the mail on the worker's console", Duration::from_secs(20), || {

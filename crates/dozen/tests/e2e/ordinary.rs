@@ -71,7 +71,7 @@ impl Person {
         };
         command.args(words).env_clear().current_dir(self.at("shop"));
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("DOZEN_LISTEN", "127.0.0.1:0");
-        command.env("DOZEN_APP", "shop").envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -142,11 +142,19 @@ pub(super) fn interrupted(host: &TestHost, folder: &Path, mark: &str) -> Ran {
     Ran { status: child.wait().unwrap().code().unwrap_or(-1), stdout, stderr }
 }
 
-/// Seconds are the machine's affair.
+/// Seconds and ports are the machine's affair; statuses, of three digits, are the app's.
 pub(super) fn without_times(mut ran: Ran) -> Ran {
-    let words = ran.stderr.split_inclusive([' ', '\n']);
-    let is_number = |word: &str| word.trim_end().parse::<f64>().is_ok() && word.contains('.');
-    ran.stderr = words.map(|word| if is_number(word) { "[N] " } else { word }).collect();
+    let mut told = String::new();
+    for word in ran.stderr.split_inclusive([' ', '\n']) {
+        let number = word.trim_end();
+        let is_number = number.parse::<f64>().is_ok();
+        if is_number && (number.contains('.') || number.len() > 3) {
+            told.push_str(&word.replace(number, "[N]"));
+        } else {
+            told.push_str(word);
+        }
+    }
+    ran.stderr = told;
     ran
 }
 

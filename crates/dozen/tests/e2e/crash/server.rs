@@ -1,6 +1,6 @@
 //! `server stop`, `server stop --all` and `down`, each followed by another start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::processes::{instances, is_alive, keepers, nothing_is_left_over, pid_of};
 use crate::{
@@ -65,6 +65,25 @@ fn stopping_all_leaves_no_process_and_the_next_server_starts_what_was_wanted() {
     host.start_server();
     assert_eq!(host.get("shop", "/").status, 200);
     nothing_is_left_over(&host, &["shop"]);
+}
+
+#[test]
+fn stopping_all_does_not_wait_for_what_drains_already() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let port = host.port();
+    for release in 2..5 {
+        let slow = std::thread::spawn(move || client::get(port, "shop.localhost", "/slow"));
+        wait_for("the request to be in flight", Duration::from_secs(5), || {
+            instances(&host, "shop").iter().any(|row| row["in_flight"] == 1).then_some(())
+        });
+        host.dozen(["config", "set", "-a", "shop", &format!("ANSWER={release}")]).succeeds();
+        drop(slow);
+    }
+    let began = Instant::now();
+    stop(&host, &["--all"]);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(keepers(&host).is_empty());
 }
 
 #[test]
