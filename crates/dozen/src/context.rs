@@ -1,8 +1,9 @@
 //! Which app and stage a verb means.
 //!
 //! In order: `--app` and `--stage`; the Git remote `dozen` of the current folder; `DOZEN_APP` and
-//! `DOZEN_STAGE`; then the current folder, where it is plainly an app's. The stage is `production` where nothing names one. A remote names both at once,
-//! so a stage from the environment never joins an app from a remote.
+//! `DOZEN_STAGE`; then the current folder, where it is plainly an app's. The stage is `production`
+//! where nothing names one. A remote names both at once, so a stage from the environment never
+//! joins an app from a remote.
 //!
 //! Start reading at [`infer`].
 

@@ -13,6 +13,8 @@ use super::{
 use crate::task::TaskError;
 
 const WATCHED: Duration = Duration::from_secs(60);
+/// Threads that served commands end after ten seconds, and take their times with them.
+const SETTLE: Duration = Duration::from_secs(15);
 const RUNS: u32 = 20;
 
 /// A process of the platform.
@@ -29,7 +31,8 @@ pub(crate) fn bench() -> Result<(), TaskError> {
     let help = times(RUNS, |_| stand.dozen(&["--help"]).map(drop))?;
     let ps = times(RUNS, |_| stand.dozen(&["ps", "-a", "blango"]).map(drop))?;
     let parts = parts(&stand)?;
-    println!("\nwaiting for {} s", WATCHED.as_secs());
+    println!("\nwaiting for {} s", (SETTLE + WATCHED).as_secs());
+    thread::sleep(SETTLE);
     let before: Vec<Duration> = parts.iter().map(|part| cpu(part.pid)).collect();
     let began = Instant::now();
     thread::sleep(WATCHED);

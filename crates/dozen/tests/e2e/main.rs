@@ -3,8 +3,13 @@
 //! Start reading at [`host::TestHost`]. Every test runs as root and again as an ordinary user; what
 //! only root can do says so where it returns early.
 
+#![allow(unreachable_pub, reason = "nothing of a test binary is public; the kit's words are for its modules")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "the product's rules; tests print and read")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the product's rules; tests print and read"
+)]
 
 mod bad_input;
 mod client;

@@ -155,8 +155,8 @@ impl Blango {
         let mut child = quiet.spawn().expect("the binary");
         std::thread::sleep(Duration::from_millis(u64::from(self.count) * 137 % 1100));
         self.host.kill_control();
-        let _ = child.wait().expect("its end");
         self.host.start_server();
+        let _ = child.wait().expect("its end");
         wait_for("the change to end", Duration::from_secs(60), || {
             let builds = self.host.dozen(["builds", "-a", APP, "--json"]).succeeds().stdout;
             (!builds.contains("\"running\"") && !builds.contains("\"queued\"")).then_some(())

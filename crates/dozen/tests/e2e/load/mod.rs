@@ -7,7 +7,7 @@ mod blango;
 mod never_retry;
 mod traffic;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use blango::Blango;
 
@@ -69,7 +69,7 @@ fn soak_no_request_is_lost_by_many_changes() {
 /// each set config, scale and restart, 10 kill control.
 fn change(blango: &mut Blango, round: u32, rounds: u32) {
     match round * 6 / rounds != (round + 1) * 6 / rounds {
-        true if (round * 6 / rounds) % 2 == 0 => blango.deploy_migration(),
+        true if (round * 6 / rounds).is_multiple_of(2) => blango.deploy_migration(),
         true => blango.deploy_other_packages(),
         false => blango.deploy(),
     }
