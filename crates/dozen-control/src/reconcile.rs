@@ -148,10 +148,10 @@ impl Control {
 
     /// A change that was past the start of its release phase goes on holding writes, without a gap.
     fn hold_again(&self, stage: &StageRow) -> Result<(), ControlError> {
-        let Some(number) = stage.current else { return Ok(()) };
         for deploy in self.store.open_deploys(stage.key.id)? {
-            let begun = self.store.step(deploy.id, "release-phase")?.is_some();
-            if begun && self.has_single_writer(&self.load(&stage.key, number)?.config.bound) {
+            let Some(number) = deploy.release else { continue };
+            let phase_began = self.store.phase_launch(deploy.id)?.is_some();
+            if phase_began && self.holds_writes(stage, &self.load(&stage.key, number)?)? {
                 self.set_hold(stage.key.id, Hold::Unsafe);
             }
         }

@@ -1,9 +1,9 @@
 //! One request to one endpoint: over a pooled connection or a new one, sent again where that is safe.
 //!
-//! What was never written may always go again. What was written goes again once, and only if it
-//! has no body and its method changes nothing, and if the connection ended without an answer: the
-//! app has not read it, or it died over it, as those do whose main process was killed. Anything
-//! else is never sent twice.
+//! What was never written may always go again. What was written goes again only if it has no body
+//! and its method changes nothing, and if the connection ended without an answer: once, or, where
+//! a reset says that the app has not read it, until a new connection is refused. So a read outlives
+//! an app whose processes are all killed. Anything else is never sent twice.
 
 use std::{error::Error, io, pin::pin, rc::Rc};
 
@@ -53,7 +53,7 @@ pub(crate) async fn attempt(
 ) -> Attempt {
     let room = Rc::clone(&exchange.client.room);
     let is_replayable = is_replayable(&request);
-    let mut tries = 0;
+    let (mut tries, mut resets) = (0, 0);
     loop {
         let pooled = if tries < POOLED_TRIES { room.pool.take(endpoint, is_replayable) } else { None };
         let lent = match pooled {
@@ -66,7 +66,7 @@ pub(crate) async fn attempt(
                 }
             },
         };
-        let copy = (is_replayable && !exchange.replayed).then(|| copy_of(&request));
+        let copy = is_replayable.then(|| copy_of(&request));
         let was_reused = lent.is_reused();
         exchange.sent = Some(Instant::now());
         match send(lent, request, &room.limits).await {
@@ -79,7 +79,13 @@ pub(crate) async fn attempt(
                 }
             }
             Sent::Lost(error) => match copy {
-                Some(copy) if was_reused || has_ended(&error) => {
+                Some(copy) if resets < TRIES && is_reset(&error) => {
+                    resets += 1;
+                    Counters::count(&room.counters.replayed);
+                    request = copy;
+                    tries = POOLED_TRIES;
+                }
+                Some(copy) if !exchange.replayed && (was_reused || has_ended(&error)) => {
                     exchange.replayed = true;
                     Counters::count(&room.counters.replayed);
                     request = copy;
@@ -152,13 +158,14 @@ async fn in_time<F: Future>(
     }
 }
 
-/// Whether the connection was closed before the head of an answer was whole, or was reset: the
-/// other side's kernel had bytes that nobody read.
+/// Whether the connection was closed before the head of an answer was whole.
 fn has_ended(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled()
+}
+
+/// Whether the connection was reset: the other side's kernel had bytes that nobody read.
+fn is_reset(error: &hyper::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return true;
-    }
     let mut source: Option<&(dyn Error + 'static)> = error.source();
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<io::Error>() {

@@ -110,10 +110,15 @@ pub(crate) async fn start_detached(
         if let Ok(client) = ControlClient::connect(settings).await {
             return Ok(client);
         }
-        // Status 0 means that another watcher is at work: its server is the one to wait for.
         match watcher.try_wait() {
             Ok(Some(status)) if !status.success() => {
                 return Err(DaemonError::Ended { status, log_tail: tail(&log_path, from) });
+            }
+            // Another watcher was at work: its server is the one to wait for, unless that one was
+            // just stopped and its watcher is about to go.
+            Ok(Some(_)) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                watcher = spawn_watcher(settings, &log, variables).map_err(DaemonError::Spawn)?;
             }
             _ => tokio::time::sleep(Duration::from_millis(20)).await,
         }

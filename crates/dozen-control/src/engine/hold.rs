@@ -14,9 +14,10 @@ use dozen_model::route_table::Hold;
 
 use super::Change;
 use crate::{
+    control::Control,
     error::ControlError,
     launcher::Loaded,
-    store::{LaunchState, Purpose},
+    store::{LaunchState, Purpose, StageRow},
 };
 
 /// How long requests that were sent before the hold are waited for.
@@ -28,7 +29,7 @@ const NOTICED: Duration = Duration::from_millis(500);
 
 /// Holds writes and waits until none is under way.
 pub(super) fn hold_writes(change: &Change, loaded: &Loaded) -> Result<(), ControlError> {
-    if !is_needed(change, loaded)? {
+    if !change.control.holds_writes(&change.stage, loaded)? {
         return Ok(());
     }
     change.control.set_hold(change.key().id, Hold::Unsafe);
@@ -56,15 +57,17 @@ pub(super) fn hold_writes(change: &Change, loaded: &Loaded) -> Result<(), Contro
     Ok(())
 }
 
-fn is_needed(change: &Change, loaded: &Loaded) -> Result<bool, ControlError> {
-    let control = &change.control;
-    let Some(current) = change.stage.current else { return Ok(false) };
-    let asked = loaded.manifest.release.hold_unsafe;
-    if !asked.unwrap_or_else(|| control.has_single_writer(&loaded.config.bound)) {
-        return Ok(false);
+impl Control {
+    /// Whether a stage's writes wait while the release phase of `loaded` runs.
+    pub(crate) fn holds_writes(&self, stage: &StageRow, loaded: &Loaded) -> Result<bool, ControlError> {
+        let Some(current) = stage.current else { return Ok(false) };
+        let asked = loaded.manifest.release.hold_unsafe;
+        if !asked.unwrap_or_else(|| self.has_single_writer(&loaded.config.bound)) {
+            return Ok(false);
+        }
+        let serving = self.store.release(stage.key.id, current)?;
+        Ok(serving.is_none_or(|release| release.image != loaded.row.image))
     }
-    let serving = control.store.release(change.key().id, current)?;
-    Ok(serving.is_none_or(|release| release.image != loaded.row.image))
 }
 
 /// Unsafe requests at instances of the stage, also at those that drain.

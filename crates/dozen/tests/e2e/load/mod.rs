@@ -35,14 +35,15 @@ fn no_request_is_lost_by_changes_of_any_kind_nor_refused_after_a_crash() {
         "away for {away:?}, its own start takes {own_start:?}"
     );
     for one in log.0.iter().filter(|one| !one.is_good()) {
-        // What the app had taken when it died is lost; nobody may send a POST twice.
-        assert!(one.outcome == Ok(502) && one.uid.is_some(), "only a POST is lost: {one:?}");
+        // What the app had taken when it died: nobody may send a POST twice, and a read that two of
+        // its dying processes took is not sent a third time.
+        assert_eq!(one.outcome, Ok(502), "nothing is refused: {one:?}");
         assert!(one.sent <= killed + AT_THE_KILL, "what came after the kill is held: {one:?}");
     }
 }
 
 /// The kernel takes connections for a listener a little longer than its process lives.
-const AT_THE_KILL: Duration = Duration::from_millis(100);
+const AT_THE_KILL: Duration = Duration::from_millis(300);
 
 #[test]
 #[ignore = "takes many minutes: `cargo xtask soak deploy`"]
