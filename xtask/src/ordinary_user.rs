@@ -28,6 +28,10 @@ pub(crate) fn run_end_to_end(suite: &EndToEnd) -> Result<(), TaskError> {
     let (dozen, tests) = (home.copy(&suite.dozen)?, home.copy(&suite.tests)?);
     let examples = home.0.join("examples");
     copy_tree(&repository().join("examples"), &examples)?;
+    // Snapshots are looked for below the workspace that the tests were compiled in.
+    let snapshots = home.0.join("crates/dozen/tests/e2e");
+    fs::create_dir_all(home.0.join("crates/dozen/tests"))?;
+    copy_tree(&repository().join("crates/dozen/tests/e2e"), &snapshots)?;
     for folder in ["home", "tmp"] {
         fs::create_dir(home.0.join(folder))?;
         chown(home.0.join(folder), Some(USER), Some(USER))?;
@@ -41,6 +45,7 @@ pub(crate) fn run_end_to_end(suite: &EndToEnd) -> Result<(), TaskError> {
     command.env("PATH", SYSTEM_PATH).env("LANG", "C.UTF-8").env("RUST_BACKTRACE", "1");
     command.env("HOME", home.0.join("home")).env("TMPDIR", home.0.join("tmp"));
     command.env(BINARY_VAR, dozen).env(EXAMPLES_VAR, examples);
+    command.env("INSTA_WORKSPACE_ROOT", &home.0).env("INSTA_UPDATE", "no");
     command.envs(std::env::vars_os().filter(|(name, _)| leads_to_packages(&name.to_string_lossy())));
     if is_ci() {
         command.env("CI", "true");
