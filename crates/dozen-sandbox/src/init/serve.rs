@@ -132,7 +132,9 @@ impl Init<'_> {
                 true
             }
             Ok(Some(Order::Drained)) => {
-                self.drained = self.phase == Phase::Over;
+                // It may come before the end is reaped: the kernel hangs a terminal up first. It is
+                // said once, and the shim reads no more after it.
+                self.drained = true;
                 true
             }
             Ok(Some(Order::CloseInput)) => {
