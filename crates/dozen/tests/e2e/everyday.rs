@@ -94,7 +94,8 @@ fn a_domain_leads_to_its_app_until_it_is_removed() {
 
 /// Runs a command on a terminal of 24 by 80, resizes it, and presses Ctrl-C once that is seen.
 const TERMINAL: &str = r#"
-import fcntl, os, pty, struct, sys, termios
+import fcntl, os, pty, signal, struct, sys, termios
+signal.alarm(60)
 pid, fd = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
