@@ -15,7 +15,10 @@ use dozen_model::names::{AppName, StageName};
 use futures_util::stream;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::sync::mpsc::{Sender, UnboundedReceiver, channel};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::mpsc::{Sender, UnboundedReceiver, channel},
+};
 
 use super::{
     Api, ApiError, blocking,
@@ -146,10 +149,26 @@ pub(super) async fn run(
         tokio::net::UnixStream::from_std(stream).map_err(ControlError::io("attach to a one-off process"))?;
     tokio::spawn(async move {
         if let Ok(client) = upgrade.await {
-            let mut client = TokioIo::new(client);
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut process).await;
+            carry(TokioIo::new(client), &mut process).await;
         }
     });
     let head = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "dozen-attach")];
     Ok((StatusCode::SWITCHING_PROTOCOLS, head).into_response())
+}
+
+/// Carries frames both ways until the process has said its last. Input that it takes no more is
+/// no reason to stop: how it ended is still on its way to the caller.
+async fn carry(client: TokioIo<hyper::upgrade::Upgraded>, process: &mut tokio::net::UnixStream) {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_process, mut to_process) = process.split();
+    let input = async {
+        let _ = tokio::io::copy(&mut from_client, &mut to_process).await;
+        let _ = to_process.shutdown().await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = tokio::io::copy(&mut from_process, &mut to_client) => {}
+        () = input => {}
+    }
+    let _ = to_client.shutdown().await;
 }
