@@ -34,7 +34,7 @@ ExecStart={binary} server start
 {environment}
 Restart=on-failure
 RestartSec=1
-# Apps and the router outlive a restart of the server: only its main process is signalled.
+# Apps outlive a restart of the server: only its main process is signalled. The router ends with it.
 KillMode=process
 # The server makes control groups of its own for apps.
 Delegate=yes
