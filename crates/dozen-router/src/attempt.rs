@@ -4,12 +4,24 @@
 //! and its method changes nothing, and if the connection ended without an answer: once, or, where
 //! a reset says that the app has not read it, until a new connection is refused. So a read outlives
 //! an app whose processes are all killed. Anything else is never sent twice.
+//!
+//! An answer of known length to a read begins for the client when its first bytes are here, not
+//! with its head alone: an app that dies between the two has answered nothing yet.
 
-use std::{error::Error, io, pin::pin, rc::Rc};
+use std::{
+    error::Error,
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use hyper::body::{Body as _, Frame, Incoming};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     board::Endpoint,
@@ -26,11 +38,25 @@ const POOLED_TRIES: u32 = 3;
 /// New connections that may close before they took the request.
 const TRIES: u32 = 6;
 
+/// How long the head of an answer waits for the body's first bytes.
+const FIRST_BYTES: Duration = Duration::from_secs(1);
+
+/// The answer of an app, begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// Its head, and the rest of its body.
+    pub(crate) response: Response<Incoming>,
+    /// The part of the body that has been taken already.
+    pub(crate) first: Option<Frame<Bytes>>,
+    /// The connection it comes from.
+    pub(crate) lent: Lent,
+}
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// With the head of an answer.
-    Answered(Response<Incoming>, Lent),
+    /// With an answer.
+    Answered(Begun),
     /// The endpoint does not take it: it may go to another one.
     NotSent(Request<RequestBody>),
     /// For good.
@@ -38,9 +64,11 @@ pub(crate) enum Attempt {
 }
 
 enum Sent {
-    Answered(Response<Incoming>, Lent),
+    Answered(Begun),
     NotWritten(Request<RequestBody>),
     Lost(hyper::Error),
+    /// After the head, before anything else.
+    BrokenOff,
     ClientBroke,
     Late(StatusCode, HCode),
 }
@@ -70,7 +98,7 @@ pub(crate) async fn attempt(
         let was_reused = lent.is_reused();
         exchange.sent = Some(Instant::now());
         match send(lent, request, &room.limits).await {
-            Sent::Answered(response, lent) => return Attempt::Answered(response, lent),
+            Sent::Answered(begun) => return Attempt::Answered(begun),
             Sent::NotWritten(back) => {
                 request = back;
                 tries += 1;
@@ -93,6 +121,15 @@ pub(crate) async fn attempt(
                 }
                 _ => return Attempt::Failed(StatusCode::BAD_GATEWAY, blame(&error)),
             },
+            Sent::BrokenOff => match copy {
+                Some(copy) if !exchange.replayed => {
+                    exchange.replayed = true;
+                    Counters::count(&room.counters.replayed);
+                    request = copy;
+                    tries = POOLED_TRIES;
+                }
+                _ => return Attempt::Failed(StatusCode::BAD_GATEWAY, HCode::ServerInterrupted),
+            },
             Sent::ClientBroke => return Attempt::Failed(StatusCode::BAD_REQUEST, HCode::ClientInterrupted),
             Sent::Late(status, code) => return Attempt::Failed(status, code),
         }
@@ -113,10 +150,12 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
 
 async fn send(mut lent: Lent, request: Request<RequestBody>, limits: &Limits) -> Sent {
     let progress = request.body().progress();
+    let is_read = is_replayable(&request);
     let Some(sender) = lent.sender() else { return Sent::NotWritten(request) };
     let answer = pin!(sender.try_send_request(request));
     match in_time(answer, progress.as_deref(), limits).await {
-        Ok(Ok(response)) => Sent::Answered(response, lent),
+        Ok(Ok(response)) if is_read => begin(response, lent).await,
+        Ok(Ok(response)) => Sent::Answered(Begun { response, first: None, lent }),
         Ok(Err(mut error)) => {
             lent.discard();
             match error.take_message() {
@@ -129,6 +168,29 @@ async fn send(mut lent: Lent, request: Request<RequestBody>, limits: &Limits) ->
             lent.discard();
             Sent::Late(status, code)
         }
+    }
+}
+
+/// Waits for the first bytes of a body that must come, since its length is known.
+async fn begin(mut response: Response<Incoming>, lent: Lent) -> Sent {
+    let has_length = response.body().size_hint().exact().is_some_and(|length| length > 0);
+    if !has_length {
+        return Sent::Answered(Begun { response, first: None, lent });
+    }
+    let mut frame = pin!(poll_fn(|cx| Pin::new(response.body_mut()).poll_frame(cx)));
+    // Mostly it came with the head, and needs no timer.
+    let at_once = poll_fn(|cx| Poll::Ready(frame.as_mut().poll(cx))).await;
+    let taken = match at_once {
+        Poll::Ready(taken) => Ok(taken),
+        Poll::Pending => timeout(FIRST_BYTES, frame).await,
+    };
+    match taken {
+        Ok(Some(Ok(first))) => Sent::Answered(Begun { response, first: Some(first), lent }),
+        Ok(_) => {
+            lent.discard();
+            Sent::BrokenOff
+        }
+        Err(_) => Sent::Answered(Begun { response, first: None, lent }),
     }
 }
 

@@ -19,7 +19,7 @@ use http::{
     HeaderValue, Request, Response, StatusCode, Version,
     header::{CONNECTION, UPGRADE},
 };
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -27,12 +27,11 @@ use tokio::{
 
 use crate::{
     answer,
-    attempt::{Attempt, attempt},
+    attempt::{Attempt, Begun, attempt},
     board::{InFlight, Picked, Stage, Way},
     exchange::Exchange,
     h_code::HCode,
     headers::{X_REQUEST_ID, strip_hop_by_hop},
-    pool::Lent,
     request_body::RequestBody,
     response_body::ResponseBody,
     static_site, tunnel,
@@ -81,7 +80,7 @@ pub(crate) async fn forward(
                 exchange.endpoint = Some(Arc::clone(&endpoint));
                 exchange.in_flight = Some(in_flight);
                 match attempt(&mut exchange, &endpoint, request).await {
-                    Attempt::Answered(response, lent) => return pass_on(response, lent, exchange, upgrade),
+                    Attempt::Answered(begun) => return pass_on(begun, exchange, upgrade),
                     Attempt::NotSent(back) => {
                         request = back;
                         exchange.in_flight = None;
@@ -174,8 +173,7 @@ impl Wait {
 }
 
 fn pass_on(
-    mut response: Response<Incoming>,
-    lent: Lent,
+    Begun { mut response, first, lent }: Begun,
     mut exchange: Box<Exchange>,
     upgrade: Option<WantedUpgrade>,
 ) -> Response<ResponseBody> {
@@ -184,7 +182,7 @@ fn pass_on(
     response.headers_mut().insert(X_REQUEST_ID, exchange.id.clone());
     *response.version_mut() = Version::HTTP_11;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return response.map(|body| ResponseBody::app(body, lent, exchange));
+        return response.map(|body| ResponseBody::app(first, body, lent, exchange));
     }
     let Some(WantedUpgrade { protocol, client }) = upgrade else {
         lent.discard();

@@ -41,6 +41,8 @@ type AppFrame = Result<Frame<Bytes>, (HCode, BodyError)>;
 
 #[derive(Debug)]
 struct AppBody {
+    /// What was taken of the body before the head went on.
+    first: Option<Frame<Bytes>>,
     body: Incoming,
     /// The connection it comes from, until it can be lent again.
     lent: Option<Lent>,
@@ -69,20 +71,43 @@ impl ResponseBody {
         Self { source: Source::File(file), exchange: Some(exchange), is_over: false }
     }
 
-    /// What the app sends over a connection of the pool.
-    pub(crate) fn app(body: Incoming, lent: Lent, exchange: Box<Exchange>) -> Self {
+    /// What the app sends over a connection of the pool, and its `first` part if that is here.
+    pub(crate) fn app(
+        first: Option<Frame<Bytes>>,
+        body: Incoming,
+        lent: Lent,
+        exchange: Box<Exchange>,
+    ) -> Self {
         let idle = exchange.client.room.limits.idle;
-        let is_over = body.is_end_stream();
-        let mut app = AppBody { body, lent: Some(lent), moved: Instant::now(), timer: None, idle };
-        if is_over {
+        let mut app = AppBody { first, body, lent: Some(lent), moved: Instant::now(), timer: None, idle };
+        if app.body.is_end_stream() {
             app.lent = None;
         }
+        let is_over = app.is_over();
         Self { source: Source::App(app), exchange: Some(exchange), is_over }
     }
 }
 
 impl AppBody {
+    fn is_over(&self) -> bool {
+        self.first.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + first);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + first);
+        }
+        hint
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<AppFrame>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.moved = Instant::now();
@@ -151,7 +176,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Page(page) => page.is_none(),
             Source::File(file) => file.is_over(),
-            Source::App(app) => app.body.is_end_stream(),
+            Source::App(app) => app.is_over(),
         }
     }
 
@@ -159,7 +184,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Page(page) => SizeHint::with_exact(page.as_ref().map_or(0, Bytes::len) as u64),
             Source::File(file) => SizeHint::with_exact(file.left()),
-            Source::App(app) => app.body.size_hint(),
+            Source::App(app) => app.size_hint(),
         }
     }
 }

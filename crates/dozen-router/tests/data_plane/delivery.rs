@@ -157,6 +157,30 @@ fn a_read_that_was_taken_by_a_process_that_then_died_is_sent_again() {
 }
 
 #[test]
+fn a_read_whose_answer_broke_off_after_its_head_is_sent_again_and_a_write_is_not() {
+    let host = Host::start();
+    let deaths = AtomicUsize::new(0);
+    let app = App::start(move |_, stream| match deaths.fetch_add(1, SeqCst) {
+        1 => say(stream, "ok"),
+        _ => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").unwrap();
+            Then::Close
+        }
+    });
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    let reply = host.get("one.test", "/");
+    assert_eq!((reply.status, reply.body.as_str()), (200, "ok"));
+    assert_eq!(app.seen.lock().len(), 2);
+
+    // Twice is once too often; nothing has been answered yet, so the status is still true.
+    assert_eq!(host.get("one.test", "/").status, 502);
+    assert_eq!(app.seen.lock().len(), 4);
+
+    assert!(host.browser().post("one.test", "/", "x").is_none(), "its head was passed on");
+    assert_eq!(app.seen.lock().len(), 5, "a POST is never sent twice");
+}
+
+#[test]
 fn an_app_that_drops_idle_connections_without_a_word_loses_nothing() {
     let host = Host::start();
     // Promises keep-alive and closes: the worst that an app server's keep-alive limit can do.
