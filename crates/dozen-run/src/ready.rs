@@ -34,7 +34,14 @@ use probe_client::{Question, Reply, ask};
 /// How long a process without endpoint must live to be called ready.
 pub const ALIVE_AFTER: Duration = Duration::from_secs(1);
 
-/// The pause after the first probe, and the longest one.
+/// The pause while nothing listens: a refused connection costs next to nothing, and each moment
+/// after the first `listen` is a moment more until the app serves.
+const UNTIL_IT_LISTENS: Duration = Duration::from_millis(10);
+
+/// For so long; who has not listened by then takes its time.
+const IN_A_HURRY: Duration = Duration::from_secs(10);
+
+/// The pauses after an answer that is not good enough: the first and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
 /// How long a 400 to the app's own host is asked again: a setting of the app does not mend
@@ -152,9 +159,9 @@ pub fn wait_ready(
         {
             return Ok(Ready { took: wait.began.elapsed(), answer });
         }
+        let pause = wait.pause_after(&answer);
         wait.note(answer)?;
-        wait.check_alive(wait.pause)?;
-        wait.pause = (wait.pause * 3 / 2).min(PAUSES.1);
+        wait.check_alive(pause)?;
     }
 }
 
@@ -192,6 +199,16 @@ impl<'a> Wait<'a> {
 
     fn left(&self) -> Duration {
         self.probe.timeout.saturating_sub(self.began.elapsed())
+    }
+
+    fn pause_after(&mut self, answer: &ProbeAnswer) -> Duration {
+        let is_silent = matches!(answer, ProbeAnswer::NotListening { .. });
+        if is_silent && self.began.elapsed() < IN_A_HURRY {
+            return UNTIL_IT_LISTENS;
+        }
+        let pause = self.pause;
+        self.pause = (pause * 3 / 2).min(PAUSES.1);
+        pause
     }
 
     /// Waits up to `at_most` for the end of the instance, which is the end of the wait.
