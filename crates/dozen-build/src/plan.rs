@@ -26,7 +26,7 @@ pub use python::{PythonLock, PythonPlan};
 pub use wanted_version::WantedVersion;
 
 /// Raised when a plan's result changes for the same input: old dependency layers are then not used.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// How a tree is built.
 #[derive(Debug, Clone)]

@@ -108,8 +108,7 @@ fn spec_of(step: &WalledStep, log_dir: PathBuf) -> Result<LaunchSpec, BuildError
             app_dir,
             binds: step.binds.iter().map(bind).collect::<Result<_, _>>()?,
             tmp_bytes: TMP_BYTES,
-            // There is one kind yet; a step without network gets its own when there are two.
-            network: Network::Host,
+            network: if step.network { Network::Host } else { Network::Empty },
         },
         command: CommandSpec {
             argv: step.argv.iter().map(|word| ByteString::from(word.as_str())).collect(),

@@ -19,8 +19,9 @@
 //! and knows nothing of apps, stages or releases.
 //!
 //! **The walls today**: mount, pid, ipc and uts namespaces, a root of our making, an own uid
-//! (or a user namespace for an ordinary user), no capabilities, no new privileges. Seccomp,
-//! landlock, cgroups and a private network are not built yet; their places are marked in `walls`.
+//! (or a user namespace for an ordinary user), no capabilities, no new privileges, and for build steps
+//! an empty network. Seccomp, landlock, cgroups and a private network for apps are not built yet;
+//! their places are marked in `walls`.
 
 pub mod client;
 mod error;

@@ -156,6 +156,9 @@ pub struct Bind {
 pub enum Network {
     /// The host's.
     Host,
+    /// One of its own with nothing in it but a loopback device: nothing outside can be reached, by
+    /// address or by an abstract socket's name. For the asset step of a build.
+    Empty,
 }
 
 /// Limits of each process inside; `None` leaves the host's.

@@ -52,9 +52,11 @@ pub fn support(binary: &Path) -> Result<Vec<WallSupport>, SandboxError> {
 /// What the shim entry does for [`support`].
 pub(crate) fn print_probe() -> io::Result<()> {
     let keeper = Keeper::current();
-    let layers = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-    let mut found = vec![try_walls("walls", keeper, layers(&["/usr/share"]))];
-    found.push(try_walls("overlay of several layers", keeper, layers(&["/usr/share", "/usr/lib"])));
+    let walls = |layers: &[&str]| probe_walls(keeper, layers.iter().map(PathBuf::from).collect());
+    let mut found = vec![try_walls("walls", keeper, walls(&["/usr/share"]))];
+    found.push(try_walls("overlay of several layers", keeper, walls(&["/usr/share", "/usr/lib"])));
+    let without_network = Walls { network: Network::Empty, ..walls(&["/usr/share"]) };
+    found.push(try_walls("build steps without network", keeper, without_network));
     found.push(try_large_pipe());
     found.extend([cgroups(), private_network(), system_call_filters()]);
     let mut json = serde_json::to_vec(&found)?;
@@ -62,8 +64,8 @@ pub(crate) fn print_probe() -> io::Result<()> {
     io::stdout().write_all(&json)
 }
 
-fn try_walls(name: &str, keeper: Keeper, app: Vec<PathBuf>) -> WallSupport {
-    let reason = match raise_in_child(keeper, app) {
+fn try_walls(name: &str, keeper: Keeper, walls: Walls) -> WallSupport {
+    let reason = match raise_in_child(keeper, &walls) {
         Ok(reason) if reason.is_empty() => None,
         Ok(reason) => Some(reason),
         Err(refused) => Some(why_no_namespaces(keeper, &refused)),
@@ -72,13 +74,12 @@ fn try_walls(name: &str, keeper: Keeper, app: Vec<PathBuf>) -> WallSupport {
 }
 
 /// Raises walls around a process that then ends; what it says is why it could not.
-fn raise_in_child(keeper: Keeper, app: Vec<PathBuf>) -> io::Result<String> {
+fn raise_in_child(keeper: Keeper, walls: &Walls) -> io::Result<String> {
     let (said, saying) = pipe_with(PipeFlags::CLOEXEC)?;
-    let walls = probe_walls(keeper, app);
-    match fork::fork_init(keeper == Keeper::OrdinaryUser)? {
+    match fork::fork_init(walls::namespaces(walls, keeper))? {
         Forked::Child => {
             // Mounted on in a mount namespace of its own, and no source lies there.
-            if let Err(reason) = walls::raise(&walls, keeper, Path::new("/tmp"), None) {
+            if let Err(reason) = walls::raise(walls, keeper, Path::new("/tmp"), None) {
                 let _ = fs::File::from(saying).write_all(reason.to_string().as_bytes());
             }
             fork::exit_now(0)

@@ -1,10 +1,11 @@
-//! The asset step: what is made from the app itself, over its layers, without need of a network.
+//! The asset step: what is made from the app itself, over its layers, without a network.
 //!
 //! Python's own source is compiled here (a read-only image would compile it at each start), then
 //! Django collects static files, Node runs its build script, and `[build] command` comes last.
 //! What they write is the asset layer. It is cached by all that they see.
 //!
-//! The walls have no network namespace yet, so "without network" is asked for and not yet kept.
+//! Its commands have an empty network of their own: what they make depends on nothing that may
+//! differ tomorrow. Which commands want one is found in their words, for the hint of an error.
 //!
 //! Start reading at [`make_assets`].
 
@@ -245,8 +246,34 @@ impl AssetStep<'_> {
 }
 
 fn advice(tail: &[String]) -> Option<String> {
-    let name = missing_variable(tail)?;
-    Some(format!(
-        "declare `{name}` below `[config]` in dozen.toml and the build gets a placeholder, or give it a value below `[build.env]`"
-    ))
+    if let Some(name) = missing_variable(tail) {
+        return Some(format!(
+            "declare `{name}` below `[config]` in dozen.toml and the build gets a placeholder, or give it a value below `[build.env]`"
+        ));
+    }
+    wants_network(tail).then(|| {
+        "the asset step has no network: commit what it fetches or install it as a dependency, and leave what needs a service to the release phase".to_owned()
+    })
+}
+
+/// Whether a failing command's last lines are what programs say where nothing can be reached.
+fn wants_network(tail: &[String]) -> bool {
+    // By libc, Node, curl, Go and Next.js; a service on a placeholder's address refuses.
+    const WORDS: [&str; 11] = [
+        "name resolution",
+        "name or service not known",
+        "could not resolve host",
+        "no such host",
+        "eai_again",
+        "enotfound",
+        "network is unreachable",
+        "enetunreach",
+        "fetch failed",
+        "connection refused",
+        "econnrefused",
+    ];
+    tail.iter().any(|line| {
+        let line = line.to_ascii_lowercase();
+        WORDS.iter().any(|word| line.contains(word))
+    })
 }

@@ -108,6 +108,30 @@ fn a_secret_in_a_line_of_a_step_is_redacted_even_where_the_line_is_cut() {
 }
 
 #[test]
+fn the_asset_step_reaches_itself_but_no_network() {
+    let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let reach = format!(
+        "import socket, sys\nown = socket.create_server(('127.0.0.1', 0))\n\
+         socket.create_connection(own.getsockname())\nprint('own reached')\n\
+         to = ('127.0.0.1', {port}) if sys.argv[1] == 'host' else ('packages.invalid', 80)\n\
+         socket.create_connection(to)\n"
+    );
+    let bench = Bench::new();
+    for (argument, says) in [("host", "Connection refused"), ("name", "name resolution")] {
+        let dozen_toml = format!("[build]\ncommand = \"python3 reach.py {argument}\"\n");
+        let folder =
+            tree(&[PROCFILE, VERSION, ("setup.py", ""), ("reach.py", &reach), ("dozen.toml", &dozen_toml)]);
+        let (result, heard) = bench.build(folder.path());
+        let error = result.expect_err(&heard.lines.join("\n"));
+        let text = whole(&error);
+        assert!(text.contains("own reached") && text.contains(says), "{text}");
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.starts_with("the asset step has no network"), "{hint}\n{text}");
+    }
+}
+
+#[test]
 fn uwsgi_is_compiled_from_source() {
     let bench = Bench::new();
     let folder = tree(&[APP, PROCFILE, VERSION, ("requirements.txt", "uwsgi==2.0.30\n")]);

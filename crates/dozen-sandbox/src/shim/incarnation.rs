@@ -25,7 +25,7 @@ use crate::{
     state::{Exit, ExitStatus, Phase},
     streams::{self, KeptEnds},
     sys::fork::{self, Forked},
-    walls::{self, Keeper},
+    walls,
 };
 
 /// The current life.
@@ -111,7 +111,7 @@ impl Shim {
         self.save();
         let creator = rustix::process::geteuid().as_raw();
         let cradle = Cradle { shim, listener, exit_record, creator, lifeline, app, kept };
-        match fork::fork_init(self.keeper == Keeper::OrdinaryUser)? {
+        match fork::fork_init(walls::namespaces(&self.spec.walls, self.keeper))? {
             Forked::Child => self.become_init(cradle),
             Forked::Parent(pid, pidfd) => {
                 drop(cradle);
@@ -144,7 +144,7 @@ impl Shim {
                 self.state.init = identity_of(&takeover.init).or(self.state.init);
                 self.state.main = identity_of(&takeover.main).or(self.state.main);
                 run.init = Some(takeover.init);
-                self.state.walls = walls::standing(self.keeper);
+                self.state.walls = walls::standing(&self.spec.walls, self.keeper);
                 if self.state.phase == Phase::Starting {
                     self.state.phase = Phase::Running;
                 }

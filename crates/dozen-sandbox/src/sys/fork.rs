@@ -23,11 +23,26 @@ pub(crate) fn is_single_threaded() -> bool {
     fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }
 
-/// Forks init as pid 1 of new mount, pid, ipc and uts namespaces, in a new user namespace if asked.
-pub(crate) fn fork_init(user_namespace: bool) -> io::Result<Forked> {
-    // Later: CLONE_NEWCGROUP with cgroup limits, CLONE_NEWNET with a private network.
-    let walls = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    fork(walls | if user_namespace { libc::CLONE_NEWUSER } else { 0 })
+/// The namespaces of init that depend on who starts it and what for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Namespaces {
+    /// A user namespace, without which an ordinary user may make no other.
+    pub(crate) user: bool,
+    /// A network namespace; one that is owned by the user namespace beside it.
+    pub(crate) network: bool,
+}
+
+/// Forks init as pid 1 of new mount, pid, ipc and uts namespaces, and of those that are asked for.
+pub(crate) fn fork_init(namespaces: Namespaces) -> io::Result<Forked> {
+    // Later: CLONE_NEWCGROUP with cgroup limits.
+    let mut walls = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if namespaces.user {
+        walls |= libc::CLONE_NEWUSER;
+    }
+    if namespaces.network {
+        walls |= libc::CLONE_NEWNET;
+    }
+    fork(walls)
 }
 
 /// Forks the app's process to be.

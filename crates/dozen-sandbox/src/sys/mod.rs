@@ -8,6 +8,7 @@ pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod keyring;
 pub(crate) mod lock;
+pub(crate) mod loopback;
 pub(crate) mod messages;
 pub(crate) mod mount_attributes;
 pub(crate) mod peer;

@@ -6,12 +6,13 @@
 //! | pid namespace, own `/proc` | seeing, tracing or signalling other processes | the fork, [`root_fs`] |
 //! | ipc namespace | shared memory and queues of others | the fork |
 //! | uts namespace | renaming the host | the fork, [`raise`] |
+//! | empty network, where the spec asks for it | reaching anything outside, also by abstract sockets | the fork, [`raise`] |
 //! | own uid, no groups; user namespace for an ordinary user | using the rights of the server's user | [`identity`] |
 //! | no capabilities, no new privileges | becoming root by a set-user-id program | [`identity`] |
 //! | empty keyring | using the keys of the server's user | [`raise`] |
 //!
 //! Not built yet, and where they go: cgroup limits before the fork (the shim writes, the child is
-//! born inside), a private network in [`crate::sys::fork`], landlock and then seccomp as the last step of
+//! born inside), a private network that apps can be reached in, landlock and then seccomp as the last step of
 //! [`identity::give_up_rights`].
 //!
 //! A step that cannot be taken ends the launch, and its [`WallError`] says which: an instance with a
@@ -32,8 +33,8 @@ pub(crate) use devices::{Terminal, set_size};
 pub(crate) use identity::Keeper;
 
 use crate::{
-    spec::{TerminalSize, Walls},
-    sys::keyring,
+    spec::{Network, TerminalSize, Walls},
+    sys::{fork::Namespaces, keyring, loopback::bring_up_loopback},
 };
 
 /// The step that could not be taken, and why.
@@ -89,18 +90,27 @@ pub(crate) fn raise(
     }
     keyring::join_empty_keyring().step(|| "join an empty keyring".into())?;
     rustix::system::sethostname(walls.hostname.as_bytes()).step(|| "set the host name".into())?;
+    if walls.network == Network::Empty {
+        bring_up_loopback().step(|| "bring up the loopback device of an empty network".into())?;
+    }
     root_fs::build(walls, keeper, mount_point, terminal.is_some())?;
     let terminal = terminal.map(|size| devices::open_terminal(size, walls.user)).transpose()?;
     identity::give_up_rights(walls.user, keeper)?;
     Ok(terminal)
 }
 
+/// The namespaces that init is born into, of those that not everybody gets.
+pub(crate) fn namespaces(walls: &Walls, keeper: Keeper) -> Namespaces {
+    Namespaces { user: keeper == Keeper::OrdinaryUser, network: walls.network == Network::Empty }
+}
+
 /// The walls that stand after [`raise`], for people.
-pub(crate) fn standing(keeper: Keeper) -> Vec<String> {
+pub(crate) fn standing(walls: &Walls, keeper: Keeper) -> Vec<String> {
     let who = match keeper {
         Keeper::Root => "own uid",
         Keeper::OrdinaryUser => "user namespace",
     };
-    let walls = ["mount", "pid", "ipc", "uts", who, "no capabilities", "no new privileges"];
-    walls.map(String::from).to_vec()
+    let network = (walls.network == Network::Empty).then_some("empty network");
+    let always = ["mount", "pid", "ipc", "uts", who, "no capabilities", "no new privileges"];
+    always.into_iter().chain(network).map(String::from).collect()
 }

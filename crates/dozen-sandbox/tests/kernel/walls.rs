@@ -7,7 +7,7 @@ use std::{
 
 use dozen_sandbox::{
     client::{self, LaunchMode},
-    spec::{Bind, Limits, OverlayUpper},
+    spec::{Bind, Limits, Network, OverlayUpper},
     state::ExitStatus,
     support::support,
 };
@@ -97,6 +97,39 @@ fn an_app_sees_no_process_but_its_own() {
         let program = "print(os.getpid(), sorted(int(p) for p in os.listdir('/proc') if p.isdigit()))";
         let output = host.output_of(&host.python(&attempts(program)));
         assert_eq!(output, "2 [1, 2]\n", "{:?}", host.user);
+    });
+}
+
+#[test]
+fn a_step_without_network_reaches_itself_and_nothing_else() {
+    use std::os::linux::net::SocketAddrExt as _;
+    let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let name = format!("dozen-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let _abstract = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    let program = format!(
+        "import socket\n\
+         unix = socket.socket(socket.AF_UNIX)\n\
+         print(attempt(socket.create_connection, ('127.0.0.1', {port})), \
+               attempt(unix.connect, '\\0{name}'), \
+               attempt(socket.create_connection, ('192.0.2.1', 80)), \
+               sorted(n for _, n in socket.if_nameindex() if not n.endswith('0')))\n\
+         for family, at in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'):\n \
+             own = socket.create_server((at, 0), family=family)\n \
+             print(at, attempt(socket.create_connection, own.getsockname()[:2]))\n"
+    );
+    each_user(|host| {
+        let mut spec = host.python(&attempts(&program));
+        spec.walls.network = Network::Empty;
+        let output = host.output_of(&spec);
+        let expected = "ECONNREFUSED ECONNREFUSED ENETUNREACH ['lo']\n127.0.0.1 ok\n::1 ok\n";
+        assert_eq!(output, expected, "{:?}", host.user);
+        assert!(host.state().walls.iter().any(|wall| wall == "empty network"));
+        spec.walls.network = Network::Host;
+        let log = host.log_text();
+        let with_network = host.output_of(&spec).replacen(&log, "", 1);
+        assert!(with_network.starts_with("ok ok "), "{with_network}");
     });
 }
 
