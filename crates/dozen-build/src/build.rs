@@ -364,8 +364,8 @@ fn add_assets(
     let made = make_assets(session, &AssetStep { plan, runtime, runtime_layer, layers })?;
     session.end(&made.decision);
     plan.notes.extend(made.notes);
-    if let Some(layer) = made.layer {
-        progress.add(LayerRole::Assets, &layer);
+    for layer in &made.layers {
+        progress.add(LayerRole::Assets, layer);
     }
     Ok(())
 }

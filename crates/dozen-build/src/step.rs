@@ -110,8 +110,9 @@ impl StepWatch<'_> {
     }
 }
 
-/// Runs steps inside walls. Nothing that a step started is alive when `run` returns.
-pub trait StepRunner {
+/// Runs steps inside walls, also several at once. Nothing that a step started is alive when `run`
+/// returns.
+pub trait StepRunner: Sync {
     /// Runs one step to its end. A bad exit status is an end, not an error.
     fn run(&self, step: &WalledStep, watch: &mut StepWatch<'_>) -> Result<StepEnd, BuildError>;
 }

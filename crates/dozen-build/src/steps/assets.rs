@@ -1,8 +1,8 @@
 //! The asset step: what is made from the app itself, over its layers, without a network.
 //!
-//! Python's own source is compiled here (a read-only image would compile it at each start), then
-//! Django collects static files, Node runs its build script, and `[build] command` comes last.
-//! What they write is the asset layer. It is cached by all that they see.
+//! Python's own source is compiled here (a read-only image would compile it at each start), beside
+//! that Django collects static files, Node runs its build script, and `[build] command` comes last.
+//! The bytecode is one layer, what the others write another. Both are cached by all that is seen.
 //!
 //! Its commands have an empty network of their own: what they make depends on nothing that may
 //! differ tomorrow. Which commands want one is found in their words, for the hint of an error.
@@ -22,7 +22,7 @@ use super::{
     placeholder::{missing_variable, placeholders},
     python::compile_command,
     read_only, runtime_bin,
-    session::{Session, failed},
+    session::{Ended, Session, failed},
 };
 use crate::{
     cache_key::{LayerCache, Lookup},
@@ -45,8 +45,8 @@ pub(crate) struct AssetStep<'a> {
 
 /// What the asset step made.
 pub(crate) struct Assets {
-    /// The layer, where anything was written.
-    pub(crate) layer: Option<Digest>,
+    /// Layers of what was written, lowest first.
+    pub(crate) layers: Vec<Digest>,
     /// One line for the log.
     pub(crate) decision: String,
     /// Worth telling.
@@ -67,35 +67,69 @@ pub(crate) fn make_assets(session: &mut Session<'_>, assets: &AssetStep<'_>) -> 
     let cache = LayerCache::new(session.input.store, "assets", app.as_str());
     if let Lookup::Hit(layers, leases, notes) = cache.look_up(&key) {
         session.leases.extend(leases);
-        let layer = layers.get("assets").cloned();
-        return Ok(Assets { layer, decision: "cached: nothing that it sees changed".into(), notes });
+        return Ok(Assets {
+            layers: in_order(&layers),
+            decision: "cached: nothing that it sees changed".into(),
+            notes,
+        });
     }
-    let store = session.input.store;
-    let lower: Vec<PathBuf> = assets.layers.iter().map(|digest| store.path(digest)).collect();
-    let (upper, work) = (session.folder("assets/upper")?, session.folder("assets/work")?);
-    let extra: Vec<PathBuf> = match assets.plan.language {
-        // Bundlers keep their cache there.
-        LanguagePlan::Node(_) => vec!["node_modules".into()],
-        _ => Vec::new(),
-    };
-    overlay_upper::prepare(&upper, &lower[0], &extra)?;
-    session.give(&upper)?;
-    session.give(&work)?;
-    let mount = AppMount::Layers { lower: lower.clone(), upper: Some(upper.clone()) };
-    let (decision, notes) = assets.run_all(session, &mount, &env)?;
-    // A bundler's cache is no asset.
-    crate::tree_copy::remove_tree(&upper.join("node_modules/.cache"))?;
-    overlay_upper::settle(&upper, &lower)?;
-    let is_empty = std::fs::read_dir(&upper).map_err(BuildError::io("list the assets"))?.next().is_none();
-    let mut layers = BTreeMap::new();
-    if !is_empty {
-        let (digest, lease) = store.adopt(&upper, Adoption { whiteouts: true, ..Adoption::default() })?;
-        session.leases.push(lease);
-        layers.insert("assets".to_owned(), digest);
-    }
+    let (decision, notes, layers) = assets.run_all(session, &env)?;
     cache.put(&key, &layers, &notes)?;
-    Ok(Assets { layer: layers.remove("assets"), decision, notes })
+    Ok(Assets { layers: in_order(&layers), decision, notes })
 }
+
+/// The names of the layers, lowest first.
+const BYTECODE: &str = "bytecode";
+const ASSETS: &str = "assets";
+
+fn in_order(layers: &BTreeMap<String, Digest>) -> Vec<Digest> {
+    [BYTECODE, ASSETS].iter().filter_map(|name| layers.get(*name).cloned()).collect()
+}
+
+/// The app's layers with a folder above them that takes what is written.
+struct Overlay {
+    lower: Vec<PathBuf>,
+    upper: PathBuf,
+}
+
+impl Overlay {
+    /// `extra` folders can be written to as well as those of the lowest layer.
+    fn new(
+        session: &Session<'_>,
+        name: &str,
+        layers: &[Digest],
+        extra: &[PathBuf],
+    ) -> Result<Self, BuildError> {
+        let store = session.input.store;
+        let lower: Vec<PathBuf> = layers.iter().map(|digest| store.path(digest)).collect();
+        let upper = session.folder(&format!("{name}/upper"))?;
+        let work = session.folder(&format!("{name}/work"))?;
+        overlay_upper::prepare(&upper, &lower[0], extra)?;
+        session.give(&upper)?;
+        session.give(&work)?;
+        Ok(Self { lower, upper })
+    }
+
+    fn mount(&self) -> AppMount {
+        AppMount::Layers { lower: self.lower.clone(), upper: Some(self.upper.clone()) }
+    }
+
+    /// What was written, as a layer, if anything was.
+    fn adopt(self, session: &mut Session<'_>) -> Result<Option<Digest>, BuildError> {
+        overlay_upper::settle(&self.upper, &self.lower)?;
+        let mut entries = std::fs::read_dir(&self.upper).map_err(BuildError::io("list the assets"))?;
+        if entries.next().is_none() {
+            return Ok(None);
+        }
+        let adoption = Adoption { whiteouts: true, ..Adoption::default() };
+        let (digest, lease) = session.input.store.adopt(&self.upper, adoption)?;
+        session.leases.push(lease);
+        Ok(Some(digest))
+    }
+}
+
+/// What running everything gives: the decision, what is worth telling, the layers by name.
+type Made = (String, Vec<String>, BTreeMap<String, Digest>);
 
 impl AssetStep<'_> {
     fn env(&self) -> BTreeMap<String, String> {
@@ -122,38 +156,74 @@ impl AssetStep<'_> {
     fn run_all(
         &self,
         session: &mut Session<'_>,
-        mount: &AppMount,
         env: &BTreeMap<String, String>,
-    ) -> Result<(String, Vec<String>), BuildError> {
-        let mut done = Vec::new();
-        let mut notes = Vec::new();
-        let wanted = self.plan.manifest.build.assets != Some(false);
-        match &self.plan.language {
+    ) -> Result<Made, BuildError> {
+        // Bundlers keep their cache there.
+        let is_node = matches!(self.plan.language, LanguagePlan::Node(_));
+        let extra: &[PathBuf] = if is_node { &["node_modules".into()] } else { &[] };
+        let overlay = Overlay::new(session, ASSETS, &self.layers, extra)?;
+        let mut layers = BTreeMap::new();
+        let (mut done, notes) = match &self.plan.language {
             LanguagePlan::Python(python) => {
-                self.compile(session, mount, env)?;
-                done.push("source compiled");
-                if wanted && python.django.is_some() {
-                    let (outcome, note) = self.collect_static(session, mount, env)?;
-                    done.push(outcome);
-                    notes.extend(note);
-                }
+                let bytecode = Overlay::new(session, BYTECODE, &self.layers, &[])?;
+                let compile = self.step(self.compile_argv(), &bytecode.mount(), env);
+                let (compiled, made) = session.run_beside(compile, |session| {
+                    self.make_python(session, python.django.is_some(), &overlay.mount(), env)
+                })?;
+                check_compiled(compiled)?;
+                let digest = bytecode.adopt(session)?;
+                layers.extend(digest.map(|digest| (BYTECODE.to_owned(), digest)));
+                made
             }
-            LanguagePlan::Node(node) if wanted && node.has_build() => {
-                let npm = crate::runtime::layer::npm_of(self.runtime).join("bin/npm-cli.js");
-                let argv = [self.runtime.program.display().to_string(), npm.display().to_string()];
-                let argv = argv.into_iter().chain(["run".to_owned(), "build".to_owned()]).collect();
-                self.run_named(session, "npm run build", self.step(argv, mount, env))?;
-                done.push("`npm run build` ran");
+            LanguagePlan::Node(node) if self.is_wanted() && node.has_build() => {
+                self.run_named(session, "npm run build", self.step(self.npm_build(), &overlay.mount(), env))?;
+                (vec!["`npm run build` ran"], Vec::new())
             }
-            _ => {}
-        }
+            _ => (Vec::new(), Vec::new()),
+        };
         if let Some(command) = &self.plan.manifest.build.command {
             let argv = ["/bin/sh", "-ec", command].map(str::to_owned).to_vec();
-            self.run_named(session, "build command", self.step(argv, mount, env))?;
+            self.run_named(session, "build command", self.step(argv, &overlay.mount(), env))?;
             done.push("`[build] command` ran");
         }
+        // A bundler's cache is no asset.
+        crate::tree_copy::remove_tree(&overlay.upper.join("node_modules/.cache"))?;
+        layers.extend(overlay.adopt(session)?.map(|digest| (ASSETS.to_owned(), digest)));
         let decision = if done.is_empty() { "nothing to make".to_owned() } else { done.join(", ") };
-        Ok((decision, notes))
+        Ok((decision, notes, layers))
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.plan.manifest.build.assets != Some(false)
+    }
+
+    /// What is made of a Python app besides its bytecode: what was done, and what is worth telling.
+    fn make_python(
+        &self,
+        session: &mut Session<'_>,
+        is_django: bool,
+        mount: &AppMount,
+        env: &BTreeMap<String, String>,
+    ) -> Result<(Vec<&'static str>, Vec<String>), BuildError> {
+        let mut done = vec!["source compiled"];
+        if !is_django || !self.is_wanted() {
+            return Ok((done, Vec::new()));
+        }
+        let (outcome, note) = self.collect_static(session, mount, env)?;
+        done.push(outcome);
+        Ok((done, note.into_iter().collect()))
+    }
+
+    fn npm_build(&self) -> Vec<String> {
+        let npm = crate::runtime::layer::npm_of(self.runtime).join("bin/npm-cli.js");
+        let argv = [self.runtime.program.display().to_string(), npm.display().to_string()];
+        argv.into_iter().chain(["run".to_owned(), "build".to_owned()]).collect()
+    }
+
+    fn compile_argv(&self) -> Vec<String> {
+        let mut argv = compile_command(&self.runtime.program, Vec::new());
+        argv.extend(["-x", r"/app/(\.venv|node_modules|\.git)(/|$)", APP].map(str::to_owned));
+        argv
     }
 
     fn step(&self, argv: Vec<String>, app: &AppMount, env: &BTreeMap<String, String>) -> WalledStep {
@@ -183,22 +253,6 @@ impl AssetStep<'_> {
             binds.push(read_only(&npm, &npm));
         }
         binds
-    }
-
-    fn compile(
-        &self,
-        session: &mut Session<'_>,
-        mount: &AppMount,
-        env: &BTreeMap<String, String>,
-    ) -> Result<(), BuildError> {
-        let mut argv = compile_command(&self.runtime.program, Vec::new());
-        argv.extend(["-x", r"/app/(\.venv|node_modules|\.git)(/|$)", APP].map(str::to_owned));
-        let ended = session.run(self.step(argv, mount, env))?;
-        match ended.end {
-            // 1: some file has another Python's syntax; it is left as it is.
-            StepEnd::Exited(0 | 1) => Ok(()),
-            _ => Err(failed("compile", ended, None)),
-        }
     }
 
     /// Runs `collectstatic`, and takes "there is no such command" and "nowhere to collect to" as
@@ -242,6 +296,14 @@ impl AssetStep<'_> {
         }
         let advice = advice(&ended.tail);
         Err(failed(name, ended, advice))
+    }
+}
+
+fn check_compiled(ended: Ended) -> Result<(), BuildError> {
+    match ended.end {
+        // 1: some file has another Python's syntax; it is left as it is.
+        StepEnd::Exited(0 | 1) => Ok(()),
+        _ => Err(failed("compile", ended, None)),
     }
 }
 

@@ -120,7 +120,33 @@ impl<'a> Session<'a> {
     }
 
     /// Runs one command; a bad end is the caller's matter, except when the build is to stop.
-    pub(crate) fn run(&mut self, mut step: WalledStep) -> Result<Ended, BuildError> {
+    pub(crate) fn run(&mut self, step: WalledStep) -> Result<Ended, BuildError> {
+        let step = self.prepare(step)?;
+        let (events, name) = (&mut *self.events, &self.step.0);
+        run_step(self.runner, &step, self.input, &mut |line| events.line(name, line))
+    }
+
+    /// Runs one command on a thread of its own while `meanwhile` uses the session. Its lines are
+    /// kept for an error only.
+    pub(crate) fn run_beside<T>(
+        &mut self,
+        step: WalledStep,
+        meanwhile: impl FnOnce(&mut Self) -> Result<T, BuildError>,
+    ) -> Result<(Ended, T), BuildError> {
+        let step = self.prepare(step)?;
+        let (runner, input) = (self.runner, self.input);
+        std::thread::scope(|scope| {
+            let beside = scope.spawn(|| run_step(runner, &step, input, &mut |_| {}));
+            let made = meanwhile(self);
+            let ended = beside.join().map_err(|_| BuildError::Walls {
+                step: step.name.clone(),
+                reason: "its thread ended early".into(),
+            })?;
+            Ok((ended?, made?))
+        })
+    }
+
+    fn prepare(&self, mut step: WalledStep) -> Result<WalledStep, BuildError> {
         self.check_cancelled()?;
         let home = self.folder("home")?;
         std::fs::create_dir_all(home.join("tmp")).map_err(BuildError::io("make a folder of the build"))?;
@@ -129,24 +155,7 @@ impl<'a> Session<'a> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         step.timeout = step.timeout.min(left);
         step.build_user = self.input.build_user;
-        let mut tail = VecDeque::new();
-        let (events, secrets, name) = (&mut *self.events, &self.input.secrets, &self.step.0);
-        let mut line = |bytes: &[u8]| {
-            // Redacted before it is cut: half a secret would not be found.
-            let clean = redact(bytes, secrets);
-            let text = String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]).trim_end().to_owned();
-            events.line(name, &text);
-            if tail.len() == TAIL {
-                tail.pop_front();
-            }
-            tail.push_back(text);
-        };
-        let mut watch = StepWatch { line: &mut line, cancel: &self.input.cancel };
-        let end = self.runner.run(&step, &mut watch)?;
-        if end == StepEnd::Cancelled {
-            return Err(BuildError::Cancelled);
-        }
-        Ok(Ended { end, tail: tail.into_iter().collect() })
+        Ok(step)
     }
 
     /// Runs one command that must end well.
@@ -157,11 +166,42 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Runs one prepared command and passes its lines on.
+fn run_step(
+    runner: &dyn StepRunner,
+    step: &WalledStep,
+    input: &BuildInput<'_>,
+    heard: &mut dyn FnMut(&str),
+) -> Result<Ended, BuildError> {
+    let mut tail = VecDeque::new();
+    let mut line = |bytes: &[u8]| {
+        // Redacted before it is cut: half a secret would not be found.
+        let clean = redact(bytes, &input.secrets);
+        let text = String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]).trim_end().to_owned();
+        heard(&text);
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        tail.push_back(text);
+    };
+    let mut watch = StepWatch { line: &mut line, cancel: &input.cancel };
+    let end = runner.run(step, &mut watch)?;
+    if end == StepEnd::Cancelled {
+        return Err(BuildError::Cancelled);
+    }
+    Ok(Ended { end, tail: tail.into_iter().collect() })
+}
+
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.scratch) {
-            tracing::warn!(%error, "a build's scratch folder stays until the next start");
-        }
+        // Hundreds of files, and nobody waits for them to be gone; a server that ends meanwhile
+        // leaves the rest to the next start.
+        let scratch = std::mem::take(&mut self.scratch);
+        std::thread::spawn(move || {
+            if let Err(error) = remove_tree(&scratch) {
+                tracing::warn!(%error, "a build's scratch folder stays until the next start");
+            }
+        });
     }
 }
 
