@@ -28,17 +28,16 @@ use crate::{
     error::BuildError,
     events::BuildEvents,
     libraries::{self, HostLibrary},
-    network_settings::also_for_uv,
     plan::{self, BuildPlan, LanguagePlan, NodePlan, PythonLock, PythonPlan},
     runtime::{self, Installed, RuntimeSearch, Runtimes, layer::RuntimeLayer},
-    step::{Bind, BuildUser, StepRunner},
+    step::{BuildUser, StepRunner},
     steps::{
-        APP, SECRETS, VENV,
+        APP, VENV,
         assets::{AssetStep, make_assets},
         node::{self, NodeStep, node_dependencies},
         project::install_project,
         python::{Dependencies, PythonStep, python_dependencies},
-        read_only, runtime_bin,
+        runtime_bin,
         session::Session,
     },
     store::{LayerStore, Lease},
@@ -80,41 +79,6 @@ impl BuildInput<'_> {
         key.with("architecture", std::env::consts::ARCH);
         key.with("C library", c_library());
         key
-    }
-
-    /// What every layer that was installed over the network depends on, besides.
-    pub(crate) fn dependency_key(&self) -> Result<CacheKey, BuildError> {
-        let mut key = self.common_key();
-        for (name, value) in &self.network_env {
-            key.with_bytes(name.as_str(), value.as_bytes());
-        }
-        for (name, path) in &self.secret_files {
-            let bytes =
-                std::fs::read(path).map_err(BuildError::io(format!("read the build secret `{name}`")))?;
-            key.with_bytes(format!("secret file {name}"), &bytes);
-        }
-        Ok(key)
-    }
-
-    /// The network settings and secret files for a step with network.
-    pub(crate) fn add_network(&self, env: &mut BTreeMap<String, String>, binds: &mut Vec<Bind>) {
-        for (name, value) in &self.network_env {
-            let uv = also_for_uv(name).filter(|name| !self.network_env.contains_key(*name));
-            env.extend(uv.map(|uv| (uv.to_owned(), value.clone())));
-            env.insert(name.clone(), value.clone());
-        }
-        for (name, path) in &self.secret_files {
-            let inside = format!("{SECRETS}/{name}");
-            let variable = match name.as_str() {
-                ".netrc" => "NETRC",
-                "pip.conf" => "PIP_CONFIG_FILE",
-                ".npmrc" => "npm_config_userconfig",
-                "uv.toml" => "UV_CONFIG_FILE",
-                _ => continue,
-            };
-            env.insert(variable.to_owned(), inside.clone());
-            binds.push(read_only(path, inside));
-        }
     }
 }
 
@@ -252,7 +216,9 @@ fn build_python(
     progress.add(LayerRole::App, app_layer);
     if python.lock != PythonLock::Nothing {
         session.start("install")?;
-        let uv = uv_tool::obtain_uv(session.input.store, &pythons)?;
+        let input = session.input;
+        let uv = uv_tool::obtain_uv(input.store, &pythons, &input.network_env, &input.search)?;
+        plan.warnings.extend(uv.warning.clone());
         let step = PythonStep { plan: python, runtime: installed, uv: &uv, tree, app_layer };
         let dependencies = python_dependencies(session, &step)?;
         session.end(&dependencies.decision);

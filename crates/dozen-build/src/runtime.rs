@@ -83,7 +83,8 @@ impl Installed {
         self.prefix == Path::new("/usr")
     }
 
-    fn described(&self) -> String {
+    /// Its version and where it is, for people.
+    pub(crate) fn described(&self) -> String {
         format!("{} ({})", self.version, shown_path(&self.program))
     }
 }
@@ -178,7 +179,7 @@ fn named(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 }
 
 /// Whether the file is a program for this machine and not a script that picks one (pyenv's shims).
-fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     use std::io::Read;
     let mut start = [0; 4];
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()

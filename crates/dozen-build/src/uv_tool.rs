@@ -1,9 +1,15 @@
 //! Obtains `uv`, pinned by version and hash, once for each home.
 //!
-//! It comes as a wheel, by `pip download` of whichever Python has pip, so the machine's own index,
-//! proxy and CA settings hold. The hash is checked by pip and again here before unpacking.
+//! It comes as a wheel from the machine's package index; see [`fetch`]. The hash is checked here
+//! before unpacking. Where no index can be reached, a `uv` of the same minor version in `PATH`
+//! takes its place, and the build says so.
+//!
+//! Start reading at [`obtain_uv`].
+
+mod fetch;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
@@ -13,13 +19,14 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    error::{BuildError, shown},
-    runtime::Installed,
+    error::BuildError,
+    runtime::{Installed, RuntimeSearch},
     store::{LayerStore, set_mode},
+    version::Version,
 };
 
-/// The version that builds use; part of every cache key.
-pub(crate) const UV_VERSION: &str = "0.13.9";
+/// The version that builds use.
+const UV_VERSION: &str = "0.13.9";
 
 /// Wheels by machine: the platform's name for pip and the wheel's SHA-256.
 const WHEELS: [(&str, &str, &str); 2] = [
@@ -30,70 +37,109 @@ const WHEELS: [(&str, &str, &str); 2] = [
 /// The largest program that is unpacked.
 const LARGEST: u64 = 256 << 20;
 
-/// The path of `uv`, fetched when it is not there yet.
-pub(crate) fn obtain_uv(store: &LayerStore, pythons: &[Installed]) -> Result<PathBuf, BuildError> {
-    let missing = |reason: String| BuildError::ToolMissing { tool: format!("uv {UV_VERSION}"), reason };
+/// The `uv` that a build uses.
+#[derive(Debug, Clone)]
+pub(crate) struct Uv {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// Its version, part of every cache key.
+    pub(crate) version: String,
+    /// What to tell where it is not the pinned one.
+    pub(crate) warning: Option<String>,
+}
+
+/// The pinned `uv`, fetched when it is not there yet; else one in `PATH` that is like it.
+pub(crate) fn obtain_uv(
+    store: &LayerStore,
+    pythons: &[Installed],
+    network: &BTreeMap<String, String>,
+    search: &RuntimeSearch,
+) -> Result<Uv, BuildError> {
+    let reason = match pinned(store, pythons, network)? {
+        Ok(program) => return Ok(Uv { program, version: UV_VERSION.to_owned(), warning: None }),
+        Err(reason) => reason,
+    };
+    let installed = installed(search);
+    if let Some((program, version)) = installed.iter().find(|(_, version)| is_like_pinned(version)) {
+        let warning = Some(format!(
+            "uv {version} of this machine is used: uv {UV_VERSION} could not be obtained: {reason}"
+        ));
+        return Ok(Uv { program: program.clone(), version: version.clone(), warning });
+    }
+    let others: Vec<&str> = installed.iter().map(|(_, version)| version.as_str()).collect();
+    let others = if others.is_empty() { "no uv".to_owned() } else { format!("uv {}", others.join(", ")) };
+    Err(BuildError::ToolMissing {
+        tool: format!("uv {UV_VERSION}"),
+        reason: format!("{reason}; {others} in PATH"),
+    })
+}
+
+/// The program of the pinned version; the inner error says why it could not be fetched.
+fn pinned(
+    store: &LayerStore,
+    pythons: &[Installed],
+    network: &BTreeMap<String, String>,
+) -> Result<Result<PathBuf, String>, BuildError> {
     let arch = std::env::consts::ARCH;
-    let wheel = WHEELS.iter().find(|(machine, _, _)| *machine == arch);
-    let (_, platform, hash) = wheel.ok_or_else(|| missing(format!("no wheel is known for {arch}")))?;
+    let Some((_, platform, hash)) = WHEELS.iter().find(|(machine, _, _)| *machine == arch) else {
+        return Ok(Err(format!("no wheel is known for {arch}")));
+    };
     let folder = store.cache().join("tools").join(format!("uv-{UV_VERSION}-{}", &hash[..12]));
     let program = folder.join("uv");
     if program.is_file() {
-        return Ok(program);
+        return Ok(Ok(program));
     }
-    let python = pythons.iter().rev().find(|python| has_pip(python));
-    let python = python.ok_or_else(|| missing("no Python with pip was found to fetch it".into()))?;
     let staging = tempfile::Builder::new()
         .prefix("uv-")
         .tempdir_in(store.tmp())
         .map_err(BuildError::io("make a folder in `tmp`"))?;
-    let wheel = download(python, platform, hash, staging.path()).map_err(missing)?;
+    let wheel = match fetch::fetch(pythons, platform, hash, network, staging.path()) {
+        Ok(wheel) => wheel,
+        Err(reason) => return Ok(Err(reason)),
+    };
     let unpacked = staging.path().join("uv");
-    unpack(&wheel, hash, &unpacked).map_err(|error| missing(error.to_string()))?;
+    if let Err(error) = unpack(&wheel, hash, &unpacked) {
+        return Ok(Err(error.to_string()));
+    }
     set_mode(&unpacked, 0o555)?;
     set_mode(staging.path(), 0o755)?;
     fs::remove_file(&wheel).map_err(BuildError::io("remove a wheel"))?;
-    File::open(&unpacked).and_then(|file| file.sync_all()).map_err(BuildError::io("write `uv` to disk"))?;
     fs::create_dir_all(store.cache().join("tools")).map_err(BuildError::io("make a folder in `cache`"))?;
     let staging = staging.keep();
     // Another build may have been faster; then its copy is as good.
     if fs::rename(&staging, &folder).is_err() {
         crate::tree_copy::remove_tree(&staging)?;
     }
-    if program.is_file() { Ok(program) } else { Err(missing("it could not be stored".into())) }
+    Ok(if program.is_file() { Ok(program) } else { Err("it could not be stored".into()) })
 }
 
-fn has_pip(python: &Installed) -> bool {
-    let status = Command::new(&python.program)
-        .args(["-m", "pip", "--version"])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success())
+/// The `uv` programs of `PATH` with their versions.
+fn installed(search: &RuntimeSearch) -> Vec<(PathBuf, String)> {
+    let real = search.path.iter().filter_map(|folder| folder.join("uv").canonicalize().ok());
+    let mut found: Vec<(PathBuf, String)> = Vec::new();
+    for program in real.filter(|program| crate::runtime::is_program(program)) {
+        let asked = Command::new(&program)
+            .arg("--version")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        let said =
+            asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let version = said.strip_prefix("uv ").and_then(|rest| rest.split_whitespace().next());
+        if let Some(version) = version.filter(|version| Version::parse(version).is_some())
+            && !found.iter().any(|(known, _)| *known == program)
+        {
+            found.push((program, version.to_owned()));
+        }
+    }
+    found
 }
 
-fn download(python: &Installed, platform: &str, hash: &str, into: &Path) -> Result<PathBuf, String> {
-    let wish = into.join("wish.txt");
-    fs::write(&wish, format!("uv=={UV_VERSION} --hash=sha256:{hash}\n"))
-        .map_err(|error| error.to_string())?;
-    let output = Command::new(&python.program)
-        .args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"])
-        .args(["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-cache-dir"])
-        .args(["--platform", platform, "--dest"])
-        .arg(into)
-        .arg("--requirement")
-        .arg(&wish)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| line.starts_with("ERROR")).unwrap_or("pip ended badly");
-    let mut wheels = fs::read_dir(into).into_iter().flatten().flatten().map(|entry| entry.path());
-    let wheel = wheels.find(|path| path.extension().is_some_and(|end| end == "whl"));
-    wheel.filter(|_| output.status.success()).ok_or_else(|| shown(last.as_bytes()))
+/// Whether a version has the pinned one's minor: its arguments and locks are the same.
+fn is_like_pinned(version: &str) -> bool {
+    let minor = |text: &str| Version::parse(text).map(|version| [version.0[0], version.0[1]]);
+    minor(version) == minor(UV_VERSION)
 }
 
 /// Checks the wheel's hash and takes the one program out of it.

@@ -30,7 +30,7 @@ use crate::{
     step::{AppMount, StepEnd, WalledStep},
     tree::Tree,
     tree_copy::Adoption,
-    uv_tool::UV_VERSION,
+    uv_tool::Uv,
 };
 
 /// The dependency layers of an app and what to say about them.
@@ -54,7 +54,7 @@ impl Dependencies {
 pub(crate) struct PythonStep<'a> {
     pub(crate) plan: &'a PythonPlan,
     pub(crate) runtime: &'a Installed,
-    pub(crate) uv: &'a Path,
+    pub(crate) uv: &'a Uv,
     pub(crate) tree: &'a Tree,
     pub(crate) app_layer: &'a Digest,
 }
@@ -87,14 +87,14 @@ pub(crate) fn python_dependencies(
     let layers = BTreeMap::from([(Dependencies::PRODUCTION.to_owned(), digest)]);
     let warnings = python.warnings(&packages);
     cache.put(&key, &layers, &warnings)?;
-    let decision = format!("{} packages installed by uv {UV_VERSION} ({reason})", packages.len());
+    let decision = format!("{} packages installed by uv {} ({reason})", packages.len(), python.uv.version);
     Ok(Dependencies { layers, warnings, cached: false, decision })
 }
 
 impl PythonStep<'_> {
     fn add_to(&self, key: &mut CacheKey) -> Result<(), BuildError> {
         key.with("plan", format!("python {PLAN_VERSION}"));
-        key.with("tool", format!("uv {UV_VERSION}"));
+        key.with("tool", format!("uv {}", self.uv.version));
         key.with("runtime", format!("{} {}", self.runtime.version, self.runtime.prefix.display()));
         for name in &self.plan.manifest_files {
             key.with_bytes(name.as_str(), &self.tree.read(name)?.unwrap_or_default());
@@ -148,7 +148,8 @@ impl PythonStep<'_> {
         ];
         env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env.insert("UV_PYTHON".into(), self.runtime.program.display().to_string());
-        let mut binds = vec![read_only(self.uv, uv.as_str()), writable(session.tool_cache("uv")?, CACHE)];
+        let mut binds =
+            vec![read_only(&self.uv.program, uv.as_str()), writable(session.tool_cache("uv")?, CACHE)];
         binds.extend(real_runtime(self.runtime));
         session.input.add_network(&mut env, &mut binds);
         Ok(WalledStep {

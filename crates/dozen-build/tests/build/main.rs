@@ -8,6 +8,8 @@ mod archives;
 mod bench;
 mod detection;
 mod export;
+mod index;
 mod layer_store;
+mod tools;
 mod walls;
 mod with_registries;

@@ -1,10 +1,19 @@
 //! The step `build`: the tree becomes an image, or the image of an earlier release is taken again.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use dozen_build::{
-    BuildInput, BuiltImage, build as build_image, events::BuildEvents, network_settings::is_network_setting,
-    runner::WalledRunner, runtime::RuntimeSearch, step::BuildUser,
+    BuildInput, BuiltImage, build as build_image,
+    events::BuildEvents,
+    network_settings::{add_pip_config, is_network_setting},
+    runner::WalledRunner,
+    runtime::RuntimeSearch,
+    step::BuildUser,
 };
 
 use super::Change;
@@ -48,7 +57,7 @@ fn build_tree(change: &Change) -> Result<BuiltImage, ControlError> {
         store: &control.layers,
         search: search(control),
         network_env: network_env(control),
-        secret_files: std::collections::BTreeMap::new(),
+        secret_files: BTreeMap::new(),
         build_user: build_user(control, change.deploy.id),
         secrets: long.collect(),
         cancel: Arc::clone(&change.work.cancel),
@@ -74,11 +83,31 @@ fn search(control: &Control) -> RuntimeSearch {
     search
 }
 
-fn network_env(control: &Control) -> std::collections::BTreeMap<String, String> {
+/// Proxy, index and CA settings: the server's variables, then what `pip.conf` says.
+fn network_env(control: &Control) -> BTreeMap<String, String> {
     let text = |(name, value): (&std::ffi::OsString, &std::ffi::OsString)| {
         Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
     };
-    control.options.build_env.iter().filter_map(text).filter(|(name, _)| is_network_setting(name)).collect()
+    let variables: BTreeMap<String, String> = control.options.build_env.iter().filter_map(text).collect();
+    let files = pip_config_files(&variables, control.options.user_home.as_deref());
+    let mut settings: BTreeMap<String, String> =
+        variables.into_iter().filter(|(name, _)| is_network_setting(name)).collect();
+    for text in files.into_iter().filter_map(|path| std::fs::read_to_string(path).ok()) {
+        add_pip_config(&mut settings, &text);
+    }
+    settings
+}
+
+/// Where pip would look on this machine; the file that counts most first.
+fn pip_config_files(variables: &BTreeMap<String, String>, user_home: Option<&Path>) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = variables.get("PIP_CONFIG_FILE").map(PathBuf::from).into_iter().collect();
+    if files.iter().any(|file| file == Path::new("/dev/null")) {
+        return Vec::new();
+    }
+    let of_user = [".config/pip/pip.conf", ".pip/pip.conf"];
+    files.extend(user_home.into_iter().flat_map(|home| of_user.map(|name| home.join(name))));
+    files.extend(["/etc/pip.conf", "/etc/xdg/pip/pip.conf"].map(PathBuf::from));
+    files
 }
 
 /// As root every build runs as a user of its own.
