@@ -40,4 +40,4 @@ pub mod version;
 pub use build::{BuildInput, BuiltImage, build};
 pub use error::BuildError;
 pub use steps::site_packages::installed_version;
-pub use tree_copy::Adoption;
+pub use tree_copy::{Adoption, remove_tree};

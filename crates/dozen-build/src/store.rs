@@ -25,7 +25,7 @@ use std::{
     time::SystemTime,
 };
 
-use dozen_model::{digest::Digest, image::Image};
+use dozen_model::{digest::Digest, image::Image, names::AppName};
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -36,6 +36,9 @@ use crate::{
     tree::Tree,
     tree_copy::{Adoption, TreeCopy},
 };
+
+/// Tools that have a download cache for each app.
+const TOOLS: [&str; 2] = ["uv", "npm"];
 
 /// What is known of a layer without reading its tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +114,17 @@ impl LayerStore {
     /// The folder of caches.
     pub fn cache(&self) -> PathBuf {
         self.home.join("cache")
+    }
+
+    /// Removes what only builds of this app use: its download caches, and with what it built last.
+    pub fn forget_app(&self, app: &AppName) -> Result<(), BuildError> {
+        for tool in TOOLS {
+            crate::tree_copy::remove_tree(&self.cache().join(tool).join(app.as_str()))?;
+        }
+        for kind in fs::read_dir(self.cache()).map_err(BuildError::io("list the caches"))?.flatten() {
+            let _ = fs::remove_file(kind.path().join("last").join(format!("{app}.json")));
+        }
+        Ok(())
     }
 
     /// Where a layer's tree is; whether it is there is [`LayerStore::has`]'s question.
@@ -263,6 +277,26 @@ impl LayerStore {
     pub fn image(&self, digest: &Digest) -> Option<Image> {
         let bytes = fs::read(self.image_path(digest)).ok()?;
         if Digest::of(&bytes) == *digest { serde_json::from_slice(&bytes).ok() } else { None }
+    }
+
+    /// The names of all images.
+    pub fn images(&self) -> Result<Vec<Digest>, BuildError> {
+        let folder = self.home.join("images");
+        let entries = fs::read_dir(folder).map_err(BuildError::io("list the images"))?.flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter_map(|name| format!("sha256:{}", name.strip_suffix(".json")?).parse().ok()).collect())
+    }
+
+    /// Removes an image's manifest unless a build holds one of its layers: it may have written that
+    /// image in this moment, and nobody names it yet.
+    pub fn remove_unleased_image(&self, digest: &Digest) -> Result<(), BuildError> {
+        let layers = self.image(digest).map(|image| image.layers).unwrap_or_default();
+        // Held over the removal: a build leases its layers before it writes its image.
+        let leases = self.leases.lock();
+        if layers.iter().any(|layer| leases.contains_key(&layer.digest)) {
+            return Ok(());
+        }
+        self.remove_image(digest)
     }
 
     /// Removes an image's manifest; its layers go when [`LayerStore::prune`] is next called.

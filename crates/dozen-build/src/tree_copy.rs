@@ -241,7 +241,7 @@ fn layer_times() -> Timestamps {
 }
 
 /// Removes a file or a whole tree, read-only folders as well; nothing is done when it is gone.
-pub(crate) fn remove_tree(path: &Path) -> Result<(), BuildError> {
+pub fn remove_tree(path: &Path) -> Result<(), BuildError> {
     let doing = || format!("remove `{}`", shown_path(path));
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -2,19 +2,89 @@
 //!
 //! `DOZEN_BARRIERS` names a folder. When it holds a file called like a barrier (`build.begun`,
 //! `route.done` …), the server that gets there makes `NAME.reached` and waits until the file is
-//! gone. Without the setting a barrier costs nothing. The names are [`names`].
+//! gone. Without the setting a barrier costs nothing.
+//!
+//! The names are those of the release engine ([`names`]), of the destruction of an app
+//! ([`destroy_names`]), and of every other place between two effects ([`Place`]). The kill tests
+//! take them from here, so a new one without a test fails there.
 
 use std::{path::Path, time::Duration};
 
-use crate::engine::STEPS;
+use crate::{destroy, engine};
 
-/// Every barrier: before and after the work of each step, and within the one that must not run twice.
+/// Barriers of a deploy: before and after the work of each step, and within the one that must not
+/// run twice.
 pub fn names() -> Vec<String> {
     let step = |name: &str| [format!("{name}.begun"), format!("{name}.done")];
-    let mut names: Vec<String> = STEPS.iter().flat_map(|one| step(one.name)).collect();
+    let mut names: Vec<String> = engine::STEPS.iter().flat_map(|one| step(one.name)).collect();
     names.extend(["release-phase.recorded".to_owned(), "release-phase.started".to_owned()]);
     names.extend(["route.committed".to_owned(), "deploy.ended".to_owned()]);
     names
+}
+
+/// Barriers of a destruction: when its wish is recorded, and after each step.
+pub fn destroy_names() -> Vec<String> {
+    let after = |step: &destroy::Step| format!("destroy.{}", step.name);
+    std::iter::once("destroy.recorded".to_owned()).chain(destroy::STEPS.iter().map(after)).collect()
+}
+
+macro_rules! places {
+    ($($(#[$doc:meta])* $place:ident = $name:literal),+ $(,)?) => {
+        /// A place outside the release engine where one effect is there and the next is not.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Place { $($(#[$doc])* $place),+ }
+
+        impl Place {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$place),+];
+
+            /// The name of its barrier.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$place => $name),+ }
+            }
+        }
+    };
+}
+
+places! {
+    /// An upload is in its place, its deploy's row is not committed.
+    UploadKept = "upload.kept",
+    /// A change is in the queue, and nobody was woken for it.
+    ChangeQueued = "change.queued",
+    /// Other counts, or that a stage is stopped, are in the store; nothing follows from it yet.
+    WishRecorded = "wish.recorded",
+    /// Surplus instances are out of rotation in the store, not in the router.
+    SurplusMarked = "surplus.marked",
+    /// Surplus instances are out of rotation; nobody ends them yet.
+    SurplusUnrouted = "surplus.unrouted",
+    /// A missing instance has a row and no process.
+    MissingRecorded = "missing.recorded",
+    /// A missing instance was started; whether it is ready nobody knows.
+    MissingStarted = "missing.started",
+    /// A missing instance is ready and in the store, not in the router.
+    MissingServing = "missing.serving",
+    /// Which instances are to be replaced is in the store.
+    RestartRecorded = "restart.recorded",
+    /// The successor of an instance has a row and no process.
+    SuccessorRecorded = "successor.recorded",
+    /// The successor was started; whether it is ready nobody knows.
+    SuccessorStarted = "successor.started",
+    /// The successor took the place of its instance in the store, not in the router.
+    SuccessorSwapped = "successor.swapped",
+    /// The successor serves; nobody ends its predecessor yet.
+    SuccessorServing = "successor.serving",
+    /// A process has ended, and its row does not say so.
+    ProcessEnded = "process.ended",
+    /// The row of a process says that it has ended; its folder is there.
+    EndRecorded = "end.recorded",
+    /// A service has a row and no data.
+    ServiceRecorded = "service.recorded",
+    /// A service has a folder and no database in it.
+    ServiceFolder = "service.folder",
+    /// A database is complete beside its place.
+    DatabaseMade = "database.made",
+    /// A domain has or lost its row; the router does not know.
+    DomainRecorded = "domain.recorded",
 }
 
 /// Waits here if a test asks for it.

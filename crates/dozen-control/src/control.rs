@@ -23,6 +23,7 @@ use dozen_sandbox::spec::WallsUser;
 use parking_lot::Mutex;
 
 use crate::{
+    barrier::{self, Place},
     error::ControlError,
     home::Home,
     progress::ProgressLog,
@@ -81,6 +82,8 @@ pub struct Control {
     platform: Mutex<HashMap<i64, Arc<PlatformLog>>>,
     work: Mutex<HashMap<i64, Work>>,
     drains: Mutex<HashSet<String>>,
+    silenced: Mutex<HashSet<i64>>,
+    pub(crate) destructions: Mutex<HashMap<AppName, Arc<ProgressLog>>>,
 }
 
 /// A deploy that is not ended: who follows it, and whether it is to stop.
@@ -144,6 +147,8 @@ impl Control {
             platform: Mutex::default(),
             work: Mutex::default(),
             drains: Mutex::default(),
+            silenced: Mutex::default(),
+            destructions: Mutex::default(),
         }))
     }
 
@@ -206,8 +211,28 @@ impl Control {
         }
     }
 
+    /// From here on nothing is said of a stage any more: its log is being deleted.
+    pub(crate) fn silence(&self, stage: i64) {
+        let mut logs = self.platform.lock();
+        self.silenced.lock().insert(stage);
+        logs.remove(&stage);
+    }
+
+    /// Waits here if a test asks for it.
+    pub(crate) fn reach(&self, place: Place) {
+        self.reach_named(place.name());
+    }
+
+    /// The same, for the places that belong to a list of steps.
+    pub(crate) fn reach_named(&self, name: &str) {
+        barrier::reach(self.options.barriers.as_deref(), name);
+    }
+
     pub(crate) fn platform_log(&self, stage: &StageKey) -> Option<Arc<PlatformLog>> {
         let mut logs = self.platform.lock();
+        if self.silenced.lock().contains(&stage.id) {
+            return None;
+        }
         if let Some(log) = logs.get(&stage.id) {
             return Some(Arc::clone(log));
         }

@@ -1,72 +1,28 @@
-//! Ends: of an app with everything it owns, of images nobody uses, of logs that are too old.
+//! Ends: of what is not used, of what is too old, and at the server's stop.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use dozen_build::store::LayerStore;
 use dozen_model::names::AppName;
 
 use crate::{
     control::Control,
+    destroy::FOLDERS_OF_APPS,
     error::ControlError,
     home::remove_tree,
-    progress::ProgressLog,
-    store::{LaunchRow, LaunchState, Purpose, StageRow},
+    store::{LaunchRow, LaunchState, Purpose},
 };
 
-/// Folders that hold one folder for each app.
-const FOLDERS_OF_APPS: [&str; 3] = ["logs", "deploys", "router/access"];
 /// Unused layers may take this much; they make the next build fast.
 const CACHE_BUDGET: u64 = 2 << 30;
 /// Releases of each stage whose images are kept.
 const KEPT_RELEASES: u32 = 10;
-/// How long a process of a destroyed app may take to end.
-const DESTROY_GRACE: Duration = Duration::from_secs(10);
 /// Log lines of a stage are kept up to this size …
 const LOG_BYTES: u64 = 256 << 20;
 /// … and this age.
 const LOG_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Control {
-    /// Ends every process of an app, then forgets it, then deletes what it owned.
-    ///
-    /// The rows go before the folders: a server that is killed in between finds folders nobody
-    /// owns and deletes them at its start ([`Control::sweep`]).
-    pub(crate) fn destroy(
-        self: &Arc<Self>,
-        stage: &StageRow,
-        progress: &ProgressLog,
-    ) -> Result<(), ControlError> {
-        let app = stage.key.app.clone();
-        let announced = progress.step("destroy", format!("Destroying {app}"));
-        let stages: Vec<StageRow> =
-            self.store.stages()?.into_iter().filter(|row| row.key.app == app).collect();
-        let mut ends = Vec::new();
-        for row in &stages {
-            self.store.set_stopped(row.key.id, true)?;
-            let mut launches = self.take_out_of_rotation(row.key.id)?;
-            launches.retain(|launch| launch.state != LaunchState::Draining);
-            ends.extend(launches.into_iter().map(|launch| (DESTROY_GRACE, launch)));
-        }
-        self.publish()?;
-        self.end_together(&ends)?;
-        for row in &stages {
-            self.wait_for_drains(row.key.id)?;
-        }
-        self.store.delete_app(&app)?;
-        for row in &stages {
-            self.forget(row.key.id);
-            remove_tree(&self.services_folder(row.key.id))
-                .map_err(ControlError::io("delete the app's data"))?;
-        }
-        for folder in FOLDERS_OF_APPS {
-            let path = self.home.root().join(folder).join(app.as_str());
-            remove_tree(&path).map_err(ControlError::io("delete the app's logs"))?;
-        }
-        self.publish()?;
-        announced.done("processes, releases, data and logs are gone");
-        Ok(())
-    }
-
     /// Waits until nothing of a stage drains any more.
     pub(crate) fn wait_for_drains(&self, stage: i64) -> Result<(), ControlError> {
         while self.store.open_launches(stage)?.iter().any(|launch| launch.state == LaunchState::Draining) {
@@ -142,10 +98,11 @@ impl Control {
             self.store.stages()?.iter().map(|row| row.key.id.to_string()).collect();
         for name in names_in(&self.home.root().join("services")) {
             if !stages.contains(&name) {
-                let _ = remove_tree(&self.home.root().join("services").join(name));
+                let _ = dozen_build::remove_tree(&self.home.root().join("services").join(name));
             }
         }
-        let apps: BTreeSet<String> = self.store.apps()?.iter().map(|row| row.name.to_string()).collect();
+        // Also those that are on their way out: what is theirs goes in its order.
+        let apps: BTreeSet<String> = self.store.stages()?.iter().map(|row| row.key.app.to_string()).collect();
         for folder in FOLDERS_OF_APPS {
             for name in names_in(&self.home.root().join(folder)) {
                 let path = self.home.root().join(folder).join(&name);
@@ -161,7 +118,7 @@ impl Control {
                 let _ = self.supervisor.remove(&id);
             }
         }
-        Ok(())
+        self.remove_unnamed_images()
     }
 }
 
@@ -188,7 +145,7 @@ impl Control {
     /// Takes a stage's instances out of the next table; every process of it comes back, as it was.
     ///
     /// A server that keeps connections open does not end while the router holds an idle one.
-    fn take_out_of_rotation(&self, stage: i64) -> Result<Vec<LaunchRow>, ControlError> {
+    pub(crate) fn take_out_of_rotation(&self, stage: i64) -> Result<Vec<LaunchRow>, ControlError> {
         let launches = self.store.open_launches(stage)?;
         for launch in &launches {
             if launch.state == LaunchState::Serving && launch.purpose == Purpose::Service {
@@ -199,7 +156,7 @@ impl Control {
     }
 
     /// Ends processes, each within its grace period, all at once; the first error comes back.
-    fn end_together(&self, ends: &[(Duration, LaunchRow)]) -> Result<(), ControlError> {
+    pub(crate) fn end_together(&self, ends: &[(Duration, LaunchRow)]) -> Result<(), ControlError> {
         std::thread::scope(|scope| {
             let end =
                 |(grace, launch): &(Duration, LaunchRow)| self.end_launch(launch, Some(*grace)).map(|_| ());

@@ -40,6 +40,8 @@ pub enum ControlError {
     NoSuchStage { app: AppName, stage: StageName, nearest: Option<String> },
     #[error("there is an app `{app}` already")]
     AppTaken { app: AppName },
+    #[error("`{app}` is being destroyed")]
+    Doomed { app: AppName },
     #[error("there is no release {number} of `{app}`")]
     NoSuchRelease { app: AppName, number: ReleaseNumber, last: Option<ReleaseNumber> },
     #[error("`{app}` has no release yet")]

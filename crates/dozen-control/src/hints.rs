@@ -64,6 +64,9 @@ impl ControlError {
             Self::AppTaken { app } => Some(format!(
                 "choose another name, or add a Git remote for this one with `dozen create {app} --existing`"
             )),
+            Self::Doomed { app } => Some(format!(
+                "`dozen destroy {app} --confirm {app}` waits for its end; then the name is free"
+            )),
             Self::NoSuchRelease { .. } | Self::NoEarlierRelease { .. } => Some("see `dozen releases`".into()),
             Self::NoRelease { .. } => {
                 Some("deploy it first: `dozen deploy`, or `git push dozen main`".into())

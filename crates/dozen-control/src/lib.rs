@@ -22,6 +22,7 @@ pub mod api;
 mod attachments;
 pub mod barrier;
 mod control;
+pub mod destroy;
 mod doctor;
 mod drain;
 mod ending;

@@ -295,16 +295,6 @@ impl Control {
         self.job(stage, Job::Start)
     }
 
-    /// Destroys the app of a stage.
-    pub fn destroy_app(self: &Arc<Self>, stage: &StageRow) -> Arc<ProgressLog> {
-        if let Ok(open) = self.store.open_deploys(stage.key.id) {
-            for work in open.iter().filter_map(|deploy| self.running_work(deploy.id)) {
-                work.try_cancel();
-            }
-        }
-        self.job(stage, Job::Destroy)
-    }
-
     fn job(
         self: &Arc<Self>,
         stage: &StageRow,

@@ -26,7 +26,8 @@ impl Control {
 
     fn table(&self, generation: u64) -> Result<RouteTable, ControlError> {
         let stages = self.store.stages()?;
-        let routes = stages.iter().filter_map(|stage| self.route(stage).transpose());
+        let routes =
+            stages.iter().filter(|stage| !stage.doomed).filter_map(|stage| self.route(stage).transpose());
         Ok(RouteTable {
             generation,
             bare_hosts: vec![self.options.domain.clone()],

@@ -57,7 +57,8 @@ fn recover(control: &Arc<Control>) -> Result<(), ControlError> {
     }
     control.sweep()?;
     control.publish()?;
-    for stage in &stages {
+    control.go_on_destroying()?;
+    for stage in stages.iter().filter(|stage| !stage.doomed) {
         control.drain_all(&stage.key)?;
         control.worker(stage.key.id).send(Job::Recover);
     }

@@ -39,8 +39,10 @@ pub(crate) enum Job {
     Stop(Arc<ProgressLog>),
     /// The undo of stop.
     Start(Arc<ProgressLog>),
-    /// End everything and forget the app.
-    Destroy(Arc<ProgressLog>),
+    /// Destroy the app of the stage.
+    Destroy,
+    /// Say when it is this job's turn: nothing before it is under way any more.
+    Rest(Sender<()>),
 }
 
 /// The way to a stage's thread.
@@ -75,6 +77,9 @@ impl Worker {
 
 fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError> {
     let Some(row) = control.store.stage_by_id(stage)? else { return Ok(()) };
+    if row.doomed {
+        return leave_doomed(control, &row, job);
+    }
     match job {
         Job::Deploys => deploys(control, stage),
         Job::Recover => {
@@ -94,8 +99,24 @@ fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError>
         }
         Job::Stop(progress) => report(control, &row, &progress, || stop(control, &row, true, &progress)),
         Job::Start(progress) => report(control, &row, &progress, || stop(control, &row, false, &progress)),
-        Job::Destroy(progress) => report(control, &row, &progress, || control.destroy(&row, &progress)),
+        Job::Destroy | Job::Rest(_) => Ok(()),
     }
+}
+
+/// Of an app that is to be destroyed nothing else is begun.
+fn leave_doomed(control: &Arc<Control>, row: &StageRow, job: Job) -> Result<(), ControlError> {
+    match job {
+        Job::Destroy => control.destroy(&row.key.app),
+        Job::Rest(sender) => {
+            // Whoever waited for it may have gone.
+            let _ = sender.send(());
+        }
+        Job::Scale(_, progress) | Job::Restart(_, progress) | Job::Stop(progress) | Job::Start(progress) => {
+            progress.send(progress::failed(&ControlError::Doomed { app: row.key.app.clone() }));
+        }
+        Job::Deploys | Job::Recover => {}
+    }
+    Ok(())
 }
 
 /// Runs work that has no number and tells its follower how it ended.
@@ -122,7 +143,7 @@ fn deploys(control: &Arc<Control>, stage: i64) -> Result<(), ControlError> {
         if control.is_ending() {
             return Ok(());
         }
-        let Some(row) = control.store.stage_by_id(stage)? else { return Ok(()) };
+        let Some(row) = control.store.stage_by_id(stage)?.filter(|row| !row.doomed) else { return Ok(()) };
         engine::drive(control, row, deploy)?;
         control.prune();
     }

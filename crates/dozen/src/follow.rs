@@ -46,6 +46,8 @@ pub(crate) struct Work<'a> {
     pub(crate) control: &'a mut ControlClient,
     /// The stage it belongs to, where it can be cancelled and asked for again.
     pub(crate) target: Option<&'a Target>,
+    /// How work without a number is followed again once its first event was seen.
+    pub(crate) again: Option<(Method, String)>,
     /// Where to write.
     pub(crate) out: Output,
 }
@@ -171,21 +173,30 @@ impl Work<'_> {
         view: &mut ProgressView,
         lost: ClientError,
     ) -> Result<Lines, CliError> {
-        let (Some(target), Some(deploy)) = (self.target, standing.deploy) else {
-            view.finish(true);
-            return Err(lost.into());
+        // Work without a number is told from its beginning; with one, all of it is told again.
+        let (method, path, seen, goes_on) = match (self.target, standing.deploy, self.again.clone()) {
+            (Some(target), Some(deploy), _) => {
+                let path = target.path(&format!("/deploys/{deploy}/events?follow=true"));
+                (Method::GET, path, standing.seen, goes_on(deploy))
+            }
+            (_, _, Some((method, path))) if standing.seen > 0 => {
+                (method, path, 0, "the server goes on with it when it is there again".to_owned())
+            }
+            _ => {
+                view.finish(true);
+                return Err(lost.into());
+            }
         };
-        let path = target.path(&format!("/deploys/{deploy}/events?follow=true"));
         let deadline = tokio::time::Instant::now() + SERVER_RETURNS;
         loop {
-            match self.again(&path, standing.seen).await {
+            match self.again((&method, &path), seen).await {
                 Ok(lines) => return Ok(lines),
                 Err(error) if error.is_lost() && tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(error) => {
                     view.finish(true);
-                    self.out.note(goes_on(deploy));
+                    self.out.note(goes_on);
                     return Err(error.into());
                 }
             }
@@ -193,9 +204,9 @@ impl Work<'_> {
     }
 
     /// The work's events from the first on, past those that were seen.
-    async fn again(&mut self, path: &str, seen: usize) -> Result<Lines, ClientError> {
+    async fn again(&mut self, (method, path): (&Method, &str), seen: usize) -> Result<Lines, ClientError> {
         *self.control = self.control.another().await?;
-        let mut lines = self.control.stream(Method::GET, path, None).await?;
+        let mut lines = self.control.stream(method.clone(), path, None).await?;
         for _ in 0..seen {
             if lines.next::<serde_json::Value>().await?.is_none() {
                 return Err(cut_off());
@@ -220,7 +231,7 @@ pub(crate) async fn carry_out(
     let mut control = session.control().await?;
     let lines = control.stream(method, &target.path(below), body).await?;
     let mut view = ProgressView::new(session.out);
-    let work = Work { control: &mut control, target: Some(target), out: session.out };
+    let work = Work { control: &mut control, target: Some(target), again: None, out: session.out };
     follow(work, lines, &mut view).await
 }
 

@@ -108,6 +108,8 @@ impl<'a> Session<'a> {
     }
 
     /// The download cache of one tool for this app, owned by the user that builds.
+    ///
+    /// It goes with the app: see [`crate::store::LayerStore::forget_app`], which knows the tools.
     pub(crate) fn tool_cache(&self, tool: &str) -> Result<PathBuf, BuildError> {
         use std::os::unix::fs::MetadataExt;
         let path = self.input.store.cache().join(tool).join(self.input.app.as_str());

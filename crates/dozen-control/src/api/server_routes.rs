@@ -2,10 +2,11 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     response::Response,
 };
-use dozen_model::names::{AppName, StageName};
+use dozen_model::names::AppName;
+use serde::Deserialize;
 
 use super::{
     Api, ApiError, blocking,
@@ -52,7 +53,24 @@ pub(super) async fn create(
     Ok(Json(apps))
 }
 
-pub(super) async fn destroy(State(api): State<Api>, Path(app): Path<AppName>) -> Result<Response, ApiError> {
-    let stage = api.control.stage(&app, &StageName::production())?;
-    Ok(progress(&api.control.destroy_app(&stage)))
+/// `?follow=`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Follow {
+    #[serde(default)]
+    follow: bool,
+}
+
+pub(super) async fn destroy(
+    State(api): State<Api>,
+    Path(app): Path<AppName>,
+    Query(query): Query<Follow>,
+) -> Result<Response, ApiError> {
+    let control = api.control;
+    let destruction =
+        blocking(
+            move || {
+                if query.follow { control.follow_destruction(&app) } else { control.destroy_app(&app) }
+            },
+        );
+    Ok(progress(&destruction.await?))
 }

@@ -30,7 +30,8 @@ pub mod paths {
     /// `GET`: `Vec<`[`super::AppSummary`]`>`; `POST` [`super::CreateApp`].
     pub const APPS: &str = "/v1/apps";
 
-    /// `DELETE`: destroys the app and everything it owns, as [`super::Progress`].
+    /// `DELETE`: destroys the app and everything it owns, as [`super::Progress`]. With `?follow=true`
+    /// it begins nothing: a destruction that was seen to begin is followed to its end.
     pub fn app(app: &AppName) -> String {
         format!("{APPS}/{app}")
     }

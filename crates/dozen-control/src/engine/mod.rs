@@ -19,7 +19,6 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     api::wire::{ErrorBody, Outcome, Progress},
-    barrier,
     control::{Control, Work},
     error::ControlError,
     progress,
@@ -94,7 +93,7 @@ impl Change {
     }
 
     fn barrier(&self, name: &str) {
-        barrier::reach(self.control.options.barriers.as_deref(), name);
+        self.control.reach_named(name);
     }
 
     /// Whether its user asked for its end, which is heard until the release phase begins.

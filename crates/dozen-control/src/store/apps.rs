@@ -6,7 +6,7 @@ use dozen_model::{
     release::ReleaseNumber,
     suggestion::nearest,
 };
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, json_column, now, to_json, word_column};
 use crate::error::ControlError;
@@ -49,10 +49,14 @@ pub struct StageRow {
     pub formation: Formation,
     /// The release that serves.
     pub current: Option<ReleaseNumber>,
+    /// Whether its app is to be destroyed.
+    pub doomed: bool,
+    /// Launches that a restart under way still has to replace.
+    pub(crate) restart: Vec<String>,
 }
 
-const STAGE: &str = "SELECT stages.id, apps.name, stages.name, stopped, formation, current_release
-                     FROM stages JOIN apps ON apps.id = stages.app";
+const STAGE: &str = "SELECT stages.id, apps.name, stages.name, stopped, formation, current_release,
+                     doomed, restart FROM stages JOIN apps ON apps.id = stages.app";
 
 fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
     Ok(StageRow {
@@ -60,14 +64,17 @@ fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
         stopped: row.get(3)?,
         formation: json_column(row, 4)?,
         current: row.get::<_, Option<i64>>(5)?.map(|number| ReleaseNumber(number.unsigned_abs())),
+        doomed: row.get(6)?,
+        restart: json_column(row, 7)?,
     })
 }
 
 impl Store {
-    /// All apps by name.
+    /// All apps by name, without those that are to be destroyed.
     pub(crate) fn apps(&self) -> Result<Vec<AppRow>, ControlError> {
         let connection = self.lock();
-        let mut query = connection.prepare_cached("SELECT name, created_at FROM apps ORDER BY name")?;
+        let mut query =
+            connection.prepare_cached("SELECT name, created_at FROM apps WHERE doomed = 0 ORDER BY name")?;
         let rows =
             query.query_map([], |row| Ok(AppRow { name: word_column(row, 0)?, created_at: row.get(1)? }))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -76,7 +83,8 @@ impl Store {
     /// Makes an app with its `production` stage.
     ///
     /// # Errors
-    /// [`ControlError::AppTaken`] when there is one of that name.
+    /// [`ControlError::AppTaken`] when there is one of that name, [`ControlError::Doomed`] while it is
+    /// being destroyed.
     pub(crate) fn create_app(&self, app: &AppName) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
@@ -85,7 +93,10 @@ impl Store {
             params![app.as_str(), now()],
         )?;
         if made == 0 {
-            return Err(ControlError::AppTaken { app: app.clone() });
+            return Err(match is_doomed(&change, app)? {
+                true => ControlError::Doomed { app: app.clone() },
+                false => ControlError::AppTaken { app: app.clone() },
+            });
         }
         let id = change.last_insert_rowid();
         change.execute(
@@ -98,10 +109,40 @@ impl Store {
     /// Makes a stage of an existing app; one that exists is fine.
     pub(crate) fn create_stage(&self, app: &AppName, stage: &StageName) -> Result<(), ControlError> {
         self.lock().execute(
-            "INSERT OR IGNORE INTO stages (app, name, created_at) SELECT id, ?2, ?3 FROM apps WHERE name = ?1",
+            "INSERT OR IGNORE INTO stages (app, name, created_at) SELECT id, ?2, ?3 FROM apps
+             WHERE name = ?1 AND doomed = 0",
             params![app.as_str(), stage.as_str(), now()],
         )?;
         Ok(())
+    }
+
+    /// Records that an app is to be destroyed; its stages come back. Doing it twice is fine.
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchApp`], with the nearest name.
+    pub(crate) fn doom_app(&self, app: &AppName) -> Result<Vec<StageRow>, ControlError> {
+        let found = self.lock().execute("UPDATE apps SET doomed = 1 WHERE name = ?1", [app.as_str()])?;
+        if found == 0 {
+            let apps = self.apps()?;
+            let near = nearest(app.as_str(), apps.iter().map(|row| row.name.as_str()));
+            return Err(ControlError::NoSuchApp { app: app.to_string(), nearest: near.map(str::to_owned) });
+        }
+        let mut stages = self.stages()?;
+        stages.retain(|row| row.key.app == *app);
+        Ok(stages)
+    }
+
+    /// Whether an app is to be destroyed; false when there is none.
+    pub(crate) fn is_doomed(&self, app: &AppName) -> Result<bool, ControlError> {
+        Ok(is_doomed(&self.lock(), app)?)
+    }
+
+    /// Apps that are to be destroyed.
+    pub(crate) fn doomed_apps(&self) -> Result<Vec<AppName>, ControlError> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached("SELECT name FROM apps WHERE doomed = 1 ORDER BY name")?;
+        let rows = query.query_map([], |row| word_column(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Deletes an app with all rows it owns.
@@ -110,7 +151,7 @@ impl Store {
         Ok(())
     }
 
-    /// All stages.
+    /// All stages, also of apps that are to be destroyed.
     pub(crate) fn stages(&self) -> Result<Vec<StageRow>, ControlError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!("{STAGE} ORDER BY apps.name, stages.id"))?;
@@ -121,7 +162,8 @@ impl Store {
     /// One stage by its names.
     ///
     /// # Errors
-    /// [`ControlError::NoSuchApp`] or [`ControlError::NoSuchStage`], with the nearest name.
+    /// [`ControlError::NoSuchApp`] or [`ControlError::NoSuchStage`], with the nearest name;
+    /// [`ControlError::Doomed`] when its app is to be destroyed.
     pub(crate) fn stage(&self, app: &AppName, stage: &StageName) -> Result<StageRow, ControlError> {
         let found = {
             let connection = self.lock();
@@ -130,7 +172,7 @@ impl Store {
             query.query_row([app.as_str(), stage.as_str()], stage_row).optional()?
         };
         if let Some(row) = found {
-            return Ok(row);
+            return if row.doomed { Err(ControlError::Doomed { app: app.clone() }) } else { Ok(row) };
         }
         let apps = self.apps()?;
         if apps.iter().all(|row| row.name != *app) {
@@ -150,6 +192,13 @@ impl Store {
         Ok(query.query_row([id], stage_row).optional()?)
     }
 
+    /// Remembers which launches a restart still has to replace.
+    pub(crate) fn set_restart(&self, stage: i64, launches: &[String]) -> Result<(), ControlError> {
+        let sql = "UPDATE stages SET restart = ?2 WHERE id = ?1";
+        self.lock().execute(sql, params![stage, to_json(&launches)])?;
+        Ok(())
+    }
+
     /// Sets the wanted counts.
     pub(crate) fn set_formation(&self, stage: i64, formation: &Formation) -> Result<(), ControlError> {
         let sql = "UPDATE stages SET formation = ?2 WHERE id = ?1";
@@ -162,4 +211,18 @@ impl Store {
         self.lock().execute("UPDATE stages SET stopped = ?2 WHERE id = ?1", params![stage, stopped])?;
         Ok(())
     }
+}
+
+fn is_doomed(connection: &Connection, app: &AppName) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM apps WHERE name = ?1 AND doomed = 1)";
+    connection.query_row(sql, [app.as_str()], |row| row.get(0))
+}
+
+/// Refuses what would begin something for a stage whose app is to be destroyed. Within the caller's
+/// lock, so that nothing slips in behind the wish.
+pub(super) fn refuse_doomed(connection: &Connection, stage: i64) -> Result<(), ControlError> {
+    let sql = "SELECT apps.name FROM stages JOIN apps ON apps.id = stages.app
+               WHERE stages.id = ?1 AND doomed = 1";
+    let doomed: Option<AppName> = connection.query_row(sql, [stage], |row| word_column(row, 0)).optional()?;
+    doomed.map_or(Ok(()), |app| Err(ControlError::Doomed { app }))
 }

@@ -3,7 +3,7 @@
 use dozen_model::{digest::Digest, release::ReleaseNumber};
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Store, json_column, now, now_ms, to_json, word_column};
+use super::{Store, apps::refuse_doomed, json_column, now, now_ms, to_json, word_column};
 use crate::{
     api::wire::{DeploySource, ErrorBody},
     error::ControlError,
@@ -146,6 +146,7 @@ impl Store {
     ) -> Result<DeployRow, ControlError> {
         let mut guard = self.lock();
         let connection = guard.transaction()?;
+        refuse_doomed(&connection, stage)?;
         let sql = "INSERT INTO deploys (stage, number, kind, state, source, sealed_request, who, created_at)
                    SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, 'queued', ?3, ?4, ?5, ?6 FROM deploys WHERE stage = ?1";
         connection.execute(

@@ -3,7 +3,7 @@
 use dozen_model::names::{AppName, Domain};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Store, now, word_column};
+use super::{Store, apps::refuse_doomed, now, word_column};
 use crate::error::ControlError;
 
 impl Store {
@@ -22,6 +22,7 @@ impl Store {
     /// [`ControlError::DomainTaken`] when another stage owns it.
     pub(crate) fn add_domain(&self, stage: i64, domain: &Domain) -> Result<(), ControlError> {
         let connection = self.lock();
+        refuse_doomed(&connection, stage)?;
         connection.execute(
             "INSERT OR IGNORE INTO domains (domain, stage, created_at) VALUES (?1, ?2, ?3)",
             params![domain.as_str(), stage, now()],

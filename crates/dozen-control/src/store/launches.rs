@@ -9,7 +9,7 @@ use dozen_model::{
 };
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Store, deploys::words, now, word_column};
+use super::{Store, apps::refuse_doomed, deploys::words, now, word_column};
 use crate::error::ControlError;
 
 words! {
@@ -89,9 +89,11 @@ fn launch_row(row: &Row<'_>) -> rusqlite::Result<LaunchRow> {
 }
 
 impl Store {
-    /// Writes a launch before it starts.
+    /// Writes a launch before it starts; one of an app that is to be destroyed is refused.
     pub(crate) fn add_launch(&self, launch: &LaunchRow) -> Result<(), ControlError> {
-        self.lock().execute(
+        let connection = self.lock();
+        refuse_doomed(&connection, launch.stage)?;
+        connection.execute(
             "INSERT INTO launches (id, stage, purpose, process, number, release, deploy, port, state, command, who,
              created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![

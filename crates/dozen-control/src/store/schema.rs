@@ -86,13 +86,20 @@ CREATE TABLE launches (
 CREATE INDEX launches_open ON launches (stage, state);
 ";
 
+/// doomed: the app is to be destroyed, and nothing of it may begin any more. restart: ids of the
+/// launches that a restart under way still has to replace, as JSON.
+const SECOND: &str = "
+ALTER TABLE apps ADD COLUMN doomed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE stages ADD COLUMN restart TEXT NOT NULL DEFAULT '[]';
+";
+
 fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST)])
+    Migrations::new(vec![M::up(FIRST), M::up(SECOND)])
 }
 
 /// The schema version this dozen writes.
 pub(super) fn version() -> u32 {
-    1
+    2
 }
 
 /// Runs what is missing.

@@ -3,7 +3,7 @@
 use dozen_model::names::{ConfigVar, ServiceName};
 use rusqlite::{Row, params};
 
-use super::{Store, now, word_column};
+use super::{Store, apps::refuse_doomed, now, word_column};
 use crate::error::ControlError;
 
 /// A backing service of a stage.
@@ -59,6 +59,7 @@ impl Store {
     /// [`ControlError::ServiceTaken`] when the stage has one of that name.
     pub(crate) fn create_service(&self, stage: i64, service: &ServiceRow) -> Result<i64, ControlError> {
         let connection = self.lock();
+        refuse_doomed(&connection, stage)?;
         let made = connection.execute(
             "INSERT OR IGNORE INTO services (stage, name, kind, path, sealed_url, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

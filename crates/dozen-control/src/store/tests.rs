@@ -119,3 +119,48 @@ fn images_of_the_last_releases_and_of_what_runs_are_in_use() {
     assert!(used.contains(&images[0]) && used.contains(&images[2]) && used.contains(&images[3]));
     assert!(!used.contains(&images[1]), "neither recent nor serving");
 }
+
+#[test]
+fn nothing_begins_for_an_app_that_is_to_be_destroyed() {
+    let (_folder, store, stage) = store();
+    let app = "blango".parse().unwrap();
+    assert_eq!(store.doom_app(&app).unwrap().len(), 1);
+    assert_eq!(store.doom_app(&app).unwrap()[0].key.id, stage, "twice is fine");
+
+    let doomed = |error: ControlError| matches!(error, ControlError::Doomed { .. });
+    assert!(doomed(store.create_app(&app).unwrap_err()));
+    assert!(doomed(store.stage(&app, &"production".parse().unwrap()).unwrap_err()));
+    assert!(doomed(store.add_domain(stage, &"blog.example.org".parse().unwrap()).unwrap_err()));
+    let source = DeploySource::default();
+    let new = NewDeploy { kind: DeployKind::Deploy, source: &source, sealed_request: None, who: "me" };
+    assert!(doomed(store.queue_deploy(stage, &new, |_| Ok(())).unwrap_err()));
+    let service = ServiceRow {
+        id: 0,
+        name: "db".parse().unwrap(),
+        kind: "sqlite".into(),
+        path: None,
+        sealed_url: None,
+        created_at: 0,
+    };
+    assert!(doomed(store.create_service(stage, &service).unwrap_err()));
+    let launch = LaunchRow {
+        id: "abc".into(),
+        stage,
+        purpose: Purpose::OneOff,
+        name: "run.1".parse().unwrap(),
+        release: ReleaseNumber(1),
+        deploy: None,
+        port: None,
+        state: LaunchState::Starting,
+        command: None,
+        who: None,
+        outcome: None,
+        created_at: 0,
+    };
+    assert!(doomed(store.add_launch(&launch).unwrap_err()));
+
+    assert!(store.apps().unwrap().is_empty(), "nobody sees it");
+    assert_eq!(store.doomed_apps().unwrap(), std::slice::from_ref(&app));
+    store.delete_app(&app).unwrap();
+    store.create_app(&app).unwrap();
+}

@@ -103,7 +103,7 @@ async fn show(number: u64, target: &Target, session: &Session) -> Result<ExitSta
     let mut control = session.control().await?;
     let path = target.path(&format!("/deploys/{number}/events?follow=true"));
     let lines = control.stream(Method::GET, &path, None).await?;
-    let work = Work { control: &mut control, target: None, out: session.out };
+    let work = Work { control: &mut control, target: None, again: None, out: session.out };
     match follow(work, lines, &mut ProgressView::whole(session.out)).await? {
         Ended::ByUser => Ok(ExitStatus::Interrupted),
         Ended::Well { .. } => Ok(ExitStatus::Success),

@@ -74,7 +74,7 @@ pub(super) async fn send(
     let about = source.about.clone();
     let lines = control.upload(&target.path("/deploys"), &about, source.into_body()).await;
     view.finish(lines.is_err());
-    follow(Work { control, target: Some(target), out: session.out }, lines?, view).await
+    follow(Work { control, target: Some(target), again: None, out: session.out }, lines?, view).await
 }
 
 /// One line of result: what runs now, and where.

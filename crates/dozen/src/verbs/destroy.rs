@@ -35,8 +35,10 @@ pub(crate) async fn destroy(args: DestroyArgs, session: &Session) -> Result<Exit
         });
     }
     let mut control = session.control().await?;
-    let lines = control.stream(Method::DELETE, &paths::app(&args.app), None).await?;
-    let work = Work { control: &mut control, target: None, out: session.out };
+    let path = paths::app(&args.app);
+    let lines = control.stream(Method::DELETE, &path, None).await?;
+    let again = Some((Method::DELETE, format!("{path}?follow=true")));
+    let work = Work { control: &mut control, target: None, again, out: session.out };
     match follow(work, lines, &mut ProgressView::new(session.out)).await? {
         Ended::ByUser => Ok(ExitStatus::Interrupted),
         Ended::Well { .. } => {

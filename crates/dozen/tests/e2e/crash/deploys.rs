@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -34,15 +34,31 @@ impl HeldHost {
 
     /// Begins `up` of a project and comes back when the server stands at `barrier`.
     pub(crate) fn deploy_up_to(&self, project: &Project, barrier: &str) -> Child {
-        fs::write(self.folder.path().join(barrier), "").expect("a barrier");
         let mut command = self.host.command(["up", "."]);
-        command.current_dir(project.folder()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().expect("the binary");
+        command.current_dir(project.folder());
+        self.run_up_to(command, barrier)
+    }
+
+    /// Begins a command and comes back when the server stands at `barrier`.
+    pub(crate) fn run_up_to(&self, mut command: Command, barrier: &str) -> Child {
+        self.hold(barrier);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+        self.wait_until_at(barrier);
+        child
+    }
+
+    /// From here on the server waits when it gets to `barrier`.
+    pub(crate) fn hold(&self, barrier: &str) {
+        fs::write(self.folder.path().join(barrier), "").expect("a barrier");
+    }
+
+    /// Waits until the server stands at `barrier`.
+    #[track_caller]
+    pub(crate) fn wait_until_at(&self, barrier: &str) {
         let reached = self.folder.path().join(format!("{barrier}.reached"));
         wait_for(&format!("the server to reach {barrier}"), Duration::from_secs(30), || {
             reached.exists().then_some(())
         });
-        child
     }
 
     /// Takes all barriers away.
@@ -52,12 +68,17 @@ impl HeldHost {
         }
     }
 
-    /// Kills control while it stands at `barrier`, starts it again and waits for the deploy's end.
-    pub(crate) fn deploy_killed_at(&mut self, project: &Project, barrier: &str) -> Ran {
-        let child = self.deploy_up_to(project, barrier);
+    /// Kills control where it stands, takes all barriers away and starts it again.
+    pub(crate) fn kill_and_start_again(&mut self) {
         self.host.kill_control();
         self.open();
         self.host.start_server();
+    }
+
+    /// Kills control while it stands at `barrier`, starts it again and waits for the deploy's end.
+    pub(crate) fn deploy_killed_at(&mut self, project: &Project, barrier: &str) -> Ran {
+        let child = self.deploy_up_to(project, barrier);
+        self.kill_and_start_again();
         child.wait_with_output().expect("its end").into()
     }
 }

@@ -3,6 +3,7 @@
 //! Start reading at [`deploys`], which kills control at every step of the release engine.
 
 mod deploys;
+mod destroy;
 mod failures;
 mod instances;
 mod load;

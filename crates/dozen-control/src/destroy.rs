@@ -1,0 +1,248 @@
+//! The end of an app with everything it owns.
+//!
+//! ```text
+//! wish recorded -> rest -> routes -> processes -> data -> folders -> rows -> images
+//! ```
+//!
+//! The wish is a fact of the store, written first. From then on the app is gone for everybody who
+//! asks for it, nothing of it starts any more, and its name is not given to another one before the
+//! last row is gone. Each step finds done what an earlier attempt did, so the next server begins
+//! again where the wish is still there ([`Control::go_on_destroying`]); nothing undoes a step.
+//!
+//! The rows go late: until then each folder has an owner, and a new app of that name finds none of
+//! them. What only a row names goes after them: at its start the server removes images that no row
+//! names.
+//!
+//! Start reading at [`Control::destroy_app`], then [`STEPS`].
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, channel},
+    },
+    time::Duration,
+};
+
+use dozen_model::names::AppName;
+
+use crate::{
+    api::wire::{Outcome, Progress},
+    control::{Control, build_error},
+    error::ControlError,
+    home::remove_tree,
+    progress::{self, ProgressLog},
+    store::StageRow,
+    worker::Job,
+};
+
+/// Folders that hold one folder for each app.
+pub(crate) const FOLDERS_OF_APPS: [&str; 3] = ["logs", "deploys", "router/access"];
+/// How long a process of a destroyed app may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often a wait looks whether the server ends.
+const BEAT: Duration = Duration::from_millis(200);
+
+/// One step of a destruction.
+#[derive(Debug)]
+pub struct Step {
+    /// Its stable name, as its barrier has it.
+    pub name: &'static str,
+    run: fn(&Arc<Control>, &Doomed) -> Result<(), ControlError>,
+}
+
+/// The steps, in order.
+pub const STEPS: [Step; 7] = [
+    Step { name: "rest", run: rest },
+    Step { name: "routes", run: take_routes },
+    Step { name: "processes", run: end_processes },
+    Step { name: "data", run: delete_data },
+    Step { name: "folders", run: delete_folders },
+    Step { name: "rows", run: delete_rows },
+    Step { name: "images", run: delete_images },
+];
+
+/// An app on its way out.
+#[derive(Debug)]
+struct Doomed {
+    app: AppName,
+    stages: Vec<StageRow>,
+}
+
+impl Control {
+    /// Records that an app is to be destroyed and begins with it; one that is under way is followed.
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchApp`]; then nothing has changed.
+    pub fn destroy_app(self: &Arc<Self>, app: &AppName) -> Result<Arc<ProgressLog>, ControlError> {
+        let mut under_way = self.destructions.lock();
+        if let Some(progress) = under_way.get(app) {
+            return Ok(Arc::clone(progress));
+        }
+        let stages = self.store.doom_app(app)?;
+        self.reach_named("destroy.recorded");
+        for stage in &stages {
+            for deploy in self.store.open_deploys(stage.key.id)? {
+                if let Some(work) = self.running_work(deploy.id) {
+                    work.try_cancel();
+                }
+            }
+        }
+        let progress = Arc::new(ProgressLog::heard());
+        under_way.insert(app.clone(), Arc::clone(&progress));
+        if let Some(stage) = stages.first() {
+            self.worker(stage.key.id).send(Job::Destroy);
+        }
+        Ok(progress)
+    }
+
+    /// The destruction of an app for somebody who has seen it begin: one that is over ended well.
+    pub fn follow_destruction(self: &Arc<Self>, app: &AppName) -> Result<Arc<ProgressLog>, ControlError> {
+        if self.destructions.lock().contains_key(app) || self.store.is_doomed(app)? {
+            return self.destroy_app(app);
+        }
+        let progress = ProgressLog::heard();
+        progress.send(destroyed());
+        Ok(Arc::new(progress))
+    }
+
+    /// After a start of the server: begins again with every app that was to be destroyed.
+    pub(crate) fn go_on_destroying(self: &Arc<Self>) -> Result<(), ControlError> {
+        for app in self.store.doomed_apps()? {
+            tracing::info!(%app, "goes on destroying an app");
+            self.destroy_app(&app)?;
+        }
+        Ok(())
+    }
+
+    /// The work itself, in the thread of the app's first stage.
+    pub(crate) fn destroy(self: &Arc<Self>, app: &AppName) {
+        let Some(progress) = self.destructions.lock().get(app).cloned() else { return };
+        let announced = progress.step("destroy", format!("Destroying {app}"));
+        let ended = self.run_steps(app);
+        if self.is_ending() && ended.is_err() {
+            // The next server goes on with it; whoever follows waits for that one.
+            return;
+        }
+        self.destructions.lock().remove(app);
+        progress.send(match ended {
+            Ok(()) => {
+                announced.done("processes, releases, data and logs are gone");
+                destroyed()
+            }
+            Err(error) => {
+                tracing::error!(%app, "could not destroy an app: {}", error.body().message);
+                progress::failed(&error)
+            }
+        });
+    }
+
+    fn run_steps(self: &Arc<Self>, app: &AppName) -> Result<(), ControlError> {
+        let mut stages = self.store.stages()?;
+        stages.retain(|row| row.key.app == *app);
+        let doomed = Doomed { app: app.clone(), stages };
+        for step in &STEPS {
+            if self.is_ending() {
+                return Err(ControlError::Cancelled);
+            }
+            (step.run)(self, &doomed)?;
+            self.reach_named(&format!("destroy.{}", step.name));
+        }
+        Ok(())
+    }
+
+    /// Removes the manifests of images that no release and no open change names.
+    pub(crate) fn remove_unnamed_images(&self) -> Result<(), ControlError> {
+        let mut named = self.store.all_images()?;
+        named.extend(self.store.images_in_use(1)?);
+        for digest in self.layers.images().map_err(build_error)? {
+            if !named.contains(&digest) {
+                self.layers.remove_unleased_image(&digest).map_err(build_error)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn destroyed() -> Progress {
+    Progress::Finished { outcome: Outcome::Succeeded, release: None, urls: Vec::new(), error: None }
+}
+
+/// Waits until no change of the app is under way: each stage's thread begins nothing of it any more.
+fn rest(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
+    for stage in doomed.stages.iter().skip(1) {
+        let (sender, rests) = channel();
+        control.worker(stage.key.id).send(Job::Rest(sender));
+        while rests.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+            if control.is_ending() {
+                return Err(ControlError::Cancelled);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the app out of the route table: a server that keeps connections open does not end while
+/// the router holds an idle one.
+fn take_routes(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
+    for stage in &doomed.stages {
+        control.take_out_of_rotation(stage.key.id)?;
+    }
+    control.publish()
+}
+
+/// Ends instances, release phases and one-off processes, until none is left.
+fn end_processes(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
+    loop {
+        let mut ends = Vec::new();
+        for stage in &doomed.stages {
+            let open = control.store.open_launches(stage.key.id)?;
+            ends.extend(open.into_iter().map(|launch| (GRACE, launch)));
+        }
+        if ends.is_empty() {
+            return Ok(());
+        }
+        control.end_together(&ends)?;
+    }
+}
+
+fn delete_data(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
+    for stage in &doomed.stages {
+        // An app may have taken every right from its own folders.
+        dozen_build::remove_tree(&control.services_folder(stage.key.id)).map_err(build_error)?;
+    }
+    Ok(())
+}
+
+/// Logs, events, caches, and what changes that were cut off have left.
+fn delete_folders(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
+    for stage in &doomed.stages {
+        // Whoever still has something to say of it would make the log's folder again.
+        control.silence(stage.key.id);
+        for deploy in control.store.open_deploys(stage.key.id)? {
+            remove_tree(&control.home.build(deploy.id))
+                .map_err(ControlError::io("remove the folder of a build"))?;
+            let _ = fs::remove_file(control.home.incoming(deploy.id));
+        }
+    }
+    for folder in FOLDERS_OF_APPS {
+        let path = control.home.root().join(folder).join(doomed.app.as_str());
+        remove_tree(&path).map_err(ControlError::io("delete the app's logs"))?;
+    }
+    control.layers.forget_app(&doomed.app).map_err(build_error)
+}
+
+fn delete_rows(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
+    control.store.delete_app(&doomed.app)?;
+    let stages: BTreeSet<i64> = doomed.stages.iter().map(|stage| stage.key.id).collect();
+    stages.into_iter().for_each(|stage| control.forget(stage));
+    Ok(())
+}
+
+/// Their layers stay for the next build within the cache's budget.
+fn delete_images(control: &Arc<Control>, _: &Doomed) -> Result<(), ControlError> {
+    control.remove_unnamed_images()?;
+    control.prune();
+    Ok(())
+}
