@@ -73,9 +73,11 @@ impl BuildInput<'_> {
     /// The time a build may take where the app says nothing.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-    /// What every cached layer depends on.
+    /// What every cached layer depends on. The app is among it: what its own code made is used
+    /// for no other app.
     pub(crate) fn common_key(&self) -> CacheKey {
         let mut key = CacheKey::default();
+        key.with("app", self.app.as_str());
         key.with("architecture", std::env::consts::ARCH);
         key.with("C library", c_library());
         key

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -36,6 +36,14 @@ const BEAT: Duration = Duration::from_millis(20);
 const KILL_PATIENCE: Duration = Duration::from_secs(20);
 /// `/tmp` of a step; what is large goes to the build's own folder.
 const TMP_BYTES: u64 = 512 << 20;
+/// Bytes of a segment of a step's output.
+const SEGMENT: u64 = 16 << 20;
+/// Segments that may lie unread: a step that prints faster than it is heard would fill the disk.
+const MOST_UNREAD: u64 = 16;
+/// Bytes that are read of the last but one segment when a step has ended.
+const LAST: u64 = 1 << 20;
+/// Bytes of output between two looks at the state, the deadline and the cancel flag.
+const ROUND: usize = 1 << 20;
 /// The longest line; what is longer is passed on in parts.
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -68,7 +76,8 @@ impl StepRunner for WalledRunner {
         }
         drop(held);
         wait_for(&shim);
-        lines.read(watch)?;
+        lines.skip_to_the_last(watch);
+        while lines.read(watch)? {}
         lines.end(watch);
         followed
     }
@@ -118,7 +127,7 @@ fn spec_of(step: &WalledStep, log_dir: PathBuf) -> Result<LaunchSpec, BuildError
         restart: Restart::Never,
         stop: StopPolicy { grace: Duration::from_secs(1), all: true, ..StopPolicy::default() },
         log_dir,
-        segment_bytes: 16 << 20,
+        segment_bytes: SEGMENT,
         limits: Limits::default(),
         attach: None,
         lifeline: true,
@@ -164,6 +173,7 @@ fn follow(
         }
         match &verdict {
             None if watch.is_cancelled() => verdict = Some((StepEnd::Cancelled, Instant::now())),
+            None if lines.is_flooded() => verdict = Some((StepEnd::TooLoud, Instant::now())),
             None if started.elapsed() >= step.timeout => {
                 verdict = Some((StepEnd::TimedOut(step.timeout), Instant::now()));
             }
@@ -250,28 +260,54 @@ impl Lines {
         Self { folder, number: 1, file: None, open_line: Vec::new() }
     }
 
-    /// Passes on all lines that are complete now.
-    fn read(&mut self, watch: &mut StepWatch<'_>) -> Result<(), BuildError> {
+    /// Passes on lines that are complete now, of at most [`ROUND`] bytes: a step that never stops
+    /// printing must not keep its deadline from being looked at. Says whether there may be more.
+    fn read(&mut self, watch: &mut StepWatch<'_>) -> Result<bool, BuildError> {
         let mut buffer = [0; 32 << 10];
-        loop {
-            let opened =
-                self.file.take().or_else(|| File::open(self.folder.join(segment_name(self.number))).ok());
-            let Some(mut file) = opened else { return Ok(()) };
+        let mut taken = 0;
+        while taken < ROUND {
+            let path = self.folder.join(segment_name(self.number));
+            let opened = self.file.take().or_else(|| File::open(&path).ok());
+            let Some(mut file) = opened else { return Ok(false) };
             // Looked for before the end of this one is: once there is a newer segment, it is complete.
             let is_complete = self.folder.join(segment_name(self.number + 1)).exists();
-            loop {
-                let read = file.read(&mut buffer).map_err(BuildError::io("read a step's log"))?;
-                if read == 0 {
-                    break;
+            let read = file.read(&mut buffer).map_err(BuildError::io("read a step's log"))?;
+            self.take(&buffer[..read], watch);
+            taken += read;
+            match read {
+                0 if is_complete => {
+                    // Read to its end, and nobody else's to read.
+                    let _ = std::fs::remove_file(path);
+                    self.number += 1;
                 }
-                self.take(&buffer[..read], watch);
+                0 => {
+                    self.file = Some(file);
+                    return Ok(false);
+                }
+                _ => self.file = Some(file),
             }
-            if !is_complete {
-                self.file = Some(file);
-                return Ok(());
-            }
-            self.number += 1;
         }
+        Ok(true)
+    }
+
+    /// Of what lies unread at the end of a step the last [`LAST`] bytes will do.
+    fn skip_to_the_last(&mut self, watch: &mut StepWatch<'_>) {
+        let size = |number| std::fs::metadata(self.folder.join(segment_name(number))).map(|file| file.len());
+        let newest = (self.number..).take_while(|number| size(*number).is_ok()).last();
+        let Some(newest) = newest.filter(|newest| *newest > self.number) else { return };
+        let before = (newest - 1, size(newest - 1).unwrap_or(0).saturating_sub(LAST));
+        let opened = File::open(self.folder.join(segment_name(before.0)));
+        let Ok(mut file) = opened else { return };
+        if file.seek(SeekFrom::Start(before.1)).is_ok() {
+            (self.number, self.file) = (before.0, Some(file));
+            self.open_line = b"(a part of the output is left out)\n".to_vec();
+            self.end(watch);
+        }
+    }
+
+    /// Whether the step has written more than may lie unread.
+    fn is_flooded(&self) -> bool {
+        self.folder.join(segment_name(self.number + MOST_UNREAD)).exists()
     }
 
     fn take(&mut self, bytes: &[u8], watch: &mut StepWatch<'_>) {

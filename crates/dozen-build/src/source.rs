@@ -23,6 +23,7 @@ mod tree_stream;
 mod tree_writer;
 pub mod unpack;
 mod working_tree;
+mod zip_directory;
 
 /// How much a source may bring.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +55,13 @@ impl Tally {
 
     fn count_entry(&mut self) -> Result<(), BuildError> {
         self.entries += 1;
+        self.allows(self.entries)
+    }
+
+    /// Whether a source may have so many entries.
+    fn allows(&self, entries: u64) -> Result<(), BuildError> {
         let limit = self.limits.entries;
-        if self.entries <= limit { Ok(()) } else { Err(too_big(format!("{limit} files"))) }
+        if entries <= limit { Ok(()) } else { Err(too_big(format!("{limit} files"))) }
     }
 
     fn count_bytes(&mut self, more: u64) -> Result<(), BuildError> {

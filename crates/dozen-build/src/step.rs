@@ -75,8 +75,8 @@ pub enum StepEnd {
     Exited(i32),
     /// A signal ended it.
     Signalled(i32),
-    /// It was killed because its memory limit was reached.
-    OutOfMemory,
+    /// It was killed because it printed faster than anyone can read.
+    TooLoud,
     /// It was killed after this time.
     TimedOut(Duration),
     /// It was killed because the build was cancelled.
@@ -88,7 +88,7 @@ impl fmt::Display for StepEnd {
         match self {
             Self::Exited(status) => write!(f, "ended with status {status}"),
             Self::Signalled(signal) => write!(f, "was ended by signal {signal}"),
-            Self::OutOfMemory => f.write_str("ran out of memory"),
+            Self::TooLoud => f.write_str("was stopped: it printed more than can be kept"),
             Self::TimedOut(limit) => write!(f, "was stopped after {} s", limit.as_secs()),
             Self::Cancelled => f.write_str("was cancelled"),
         }

@@ -169,6 +169,8 @@ impl LayerStore {
         let (digest, facts) = copy.finish();
         let lease = self.lease(&digest);
         if self.has(&digest) {
+            // Whoever made it may have been killed before its last line.
+            set_mode(&self.path(&digest), 0o555)?;
             self.touch(&digest);
             return Ok((digest, lease));
         }
@@ -176,6 +178,8 @@ impl LayerStore {
         rustix::fs::syncfs(&target).map_err(BuildError::os("write the layer to disk"))?;
         write_json(&self.facts_path(&digest), &facts)?;
         let (here, path) = (rustix::fs::CWD, self.path(&digest));
+        // Instances run as other users; from its first moment on the layer can be entered.
+        set_mode(staging, 0o755)?;
         match rustix::fs::renameat_with(here, staging, here, &path, RenameFlags::NOREPLACE) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(errno) => return Err(BuildError::os("name the layer")(errno)),

@@ -25,7 +25,7 @@ use crate::{
     elf,
     error::{BuildError, shown, shown_path},
     store::LayerFacts,
-    tree::entries_of,
+    tree::{Tree, entries_of, open_below},
 };
 
 /// The time of everything in a layer: the first day of 1980, the earliest that a zip can hold.
@@ -241,6 +241,8 @@ fn layer_times() -> Timestamps {
 }
 
 /// Removes a file or a whole tree, read-only folders as well; nothing is done when it is gone.
+///
+/// The folders above it must be ours: links among them are followed.
 pub fn remove_tree(path: &Path) -> Result<(), BuildError> {
     let doing = || format!("remove `{}`", shown_path(path));
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
@@ -252,6 +254,17 @@ pub fn remove_tree(path: &Path) -> Result<(), BuildError> {
     match remove_name(parent.as_fd(), name.as_encoded_bytes()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(BuildError::os(doing())(errno)),
+    }
+}
+
+/// Removes `name` in `folder` below a tree that somebody else wrote; no link on the way is followed.
+pub(crate) fn remove_below(tree: &Tree, folder: &str, name: &str) -> Result<(), BuildError> {
+    let Ok(folder) = open_below(tree.root(), Path::new(folder), OFlags::RDONLY | OFlags::DIRECTORY) else {
+        return Ok(());
+    };
+    match remove_name(folder.as_fd(), name.as_bytes()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(BuildError::os(format!("remove `{name}`"))(errno)),
     }
 }
 

@@ -36,8 +36,18 @@ impl NodePlan {
 const OTHER_LOCKS: [&str; 4] = ["pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"];
 
 /// Scripts of the app that `npm ci` runs.
-const INSTALL_SCRIPTS: [&str; 6] =
-    ["preinstall", "install", "postinstall", "prepublish", "prepare", "preprepare"];
+const INSTALL_SCRIPTS: [&str; 10] = [
+    "preinstall",
+    "install",
+    "postinstall",
+    "prepublish",
+    "preprepare",
+    "prepare",
+    "postprepare",
+    "predependencies",
+    "dependencies",
+    "postdependencies",
+];
 
 pub(super) fn plan_node(
     tree: &Tree,

@@ -22,6 +22,7 @@ use super::{
     SourceLimits, stays_inside,
     tar_entry::{HardLinks, write_entries},
     tree_writer::{TreeWriter, Unpacked},
+    zip_directory,
 };
 use crate::{
     error::{BuildError, shown, shown_path},
@@ -130,10 +131,14 @@ fn check_links(folder: BorrowedFd<'_>, path: &mut Vec<Vec<u8>>) -> Result<(), Bu
 fn write_zip(archive: File, writer: &mut TreeWriter) -> Result<(), BuildError> {
     let damaged =
         |error: zip::result::ZipError| BuildError::BadArchive { source: std::io::Error::other(error) };
-    let declared = declared_entries(&archive).map_err(BuildError::io("read the archive"))?;
+    let declared = zip_directory::declared_entries(&archive)
+        .map_err(BuildError::io("read the archive"))?
+        .ok_or_else(|| damaged(zip::result::ZipError::InvalidArchive("no end record".into())))?;
+    // Before the reader keeps all of them in memory.
+    writer.expect_entries(declared)?;
     let mut archive = zip::ZipArchive::new(BufReader::new(archive)).map_err(damaged)?;
     // The reader keeps the last of several entries with one name; another reader keeps the first.
-    if declared.is_some_and(|declared| usize::from(declared) != archive.len()) {
+    if declared != archive.len() as u64 {
         let rule = "a path comes twice, or entries are hidden";
         return Err(BuildError::EntryRefused { path: "the archive".into(), rule });
     }
@@ -164,17 +169,4 @@ fn write_zip(archive: File, writer: &mut TreeWriter) -> Result<(), BuildError> {
         }
     }
     Ok(())
-}
-
-/// How many entries the archive's end record declares; `None` where it needs the 64-bit record.
-fn declared_entries(archive: &File) -> std::io::Result<Option<u16>> {
-    use std::os::unix::fs::FileExt;
-    const RECORD: usize = 22;
-    let length = archive.metadata()?.len();
-    let tail = length.min((RECORD + usize::from(u16::MAX)) as u64);
-    let mut bytes = vec![0; tail as usize];
-    archive.read_exact_at(&mut bytes, length - tail)?;
-    let found = bytes.windows(RECORD).rposition(|window| window.starts_with(b"PK\x05\x06"));
-    let count = found.map(|at| u16::from_le_bytes([bytes[at + 10], bytes[at + 11]]));
-    Ok(count.filter(|count| *count != u16::MAX))
 }

@@ -45,15 +45,22 @@ impl TreeWriter {
         Unpacked { entries: self.tally.entries, bytes: self.tally.bytes }
     }
 
+    /// Refuses a tree whose maker declares more entries than are allowed.
+    pub(super) fn expect_entries(&self, declared: u64) -> Result<(), BuildError> {
+        self.tally.allows(declared)
+    }
+
     pub(super) fn root(&self) -> &OwnedFd {
         &self.root
     }
 
     /// Makes a folder; one that is there already stays.
     pub(super) fn folder(&mut self, path: &[u8]) -> Result<(), BuildError> {
-        self.tally.count_entry()?;
         let parts = safe_parts(path)?;
-        self.open_folder(&parts, path).map(drop)
+        let before = self.tally.entries;
+        self.open_folder(&parts, path)?;
+        // One that was there already is an entry of the archive all the same.
+        if self.tally.entries == before { self.tally.count_entry() } else { Ok(()) }
     }
 
     /// Writes a file from `content`, which is read to its end.
@@ -100,12 +107,14 @@ impl TreeWriter {
     }
 
     /// Opens a folder below the root, making what is missing; a link on the way is refused.
-    fn open_folder(&self, parts: &[&[u8]], path: &[u8]) -> Result<OwnedFd, BuildError> {
+    /// Folders that only a path names count as well: they are made like others.
+    fn open_folder(&mut self, parts: &[&[u8]], path: &[u8]) -> Result<OwnedFd, BuildError> {
         let mode = Mode::from_raw_mode(0o755);
         let mut folder = self.root.try_clone().map_err(BuildError::io("open a folder"))?;
         for part in parts {
             match rustix::fs::mkdirat(&folder, *part, mode) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => self.tally.count_entry()?,
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(creating(path)(errno)),
             }
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -31,6 +31,7 @@ use crate::{
     plan::{BuildPlan, LanguagePlan, PLAN_VERSION},
     runtime::{Installed, layer::RuntimeLayer},
     step::{AppMount, Bind, StepEnd, WalledStep},
+    tree::Tree,
     tree_copy::Adoption,
 };
 
@@ -187,7 +188,7 @@ impl AssetStep<'_> {
             done.push("`[build] command` ran");
         }
         // A bundler's cache is no asset.
-        crate::tree_copy::remove_tree(&overlay.upper.join("node_modules/.cache"))?;
+        crate::tree_copy::remove_below(&Tree::open(&overlay.upper)?, "node_modules", ".cache")?;
         layers.extend(overlay.adopt(session)?.map(|digest| (ASSETS.to_owned(), digest)));
         let decision = if done.is_empty() { "nothing to make".to_owned() } else { done.join(", ") };
         Ok((decision, notes, layers))

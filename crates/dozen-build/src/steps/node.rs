@@ -144,6 +144,7 @@ fn installing_part(package_json: &[u8]) -> Vec<u8> {
 }
 
 fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<String, Digest>, BuildError> {
+    session.take_tool_cache("npm")?;
     let place = session.folder("dependencies")?;
     let lowers =
         if node.plan.needs_tree { vec![session.input.store.path(node.app_layer)] } else { Vec::new() };

@@ -5,13 +5,16 @@
 use std::path::PathBuf;
 
 use dozen_model::digest::Digest;
+use rustix::fs::FileType;
 
 use super::{python::PythonStep, session::Session, site_packages};
 use crate::{
     cache_key::{LayerCache, Lookup},
     error::BuildError,
     overlay_upper,
+    plan::PLAN_VERSION,
     step::AppMount,
+    tree::Tree,
     tree_copy::Adoption,
 };
 
@@ -20,7 +23,9 @@ pub(crate) fn install_project(
     python: &PythonStep<'_>,
     dependencies: &Digest,
 ) -> Result<Digest, BuildError> {
-    let mut key = session.input.common_key();
+    let mut key = session.input.dependency_key()?;
+    key.with("plan", format!("project {PLAN_VERSION}"));
+    python.add_tools(&mut key);
     key.with("source tree", python.app_layer.hex());
     key.with("dependencies", dependencies.hex());
     let app = session.input.app.clone();
@@ -31,6 +36,7 @@ pub(crate) fn install_project(
         session.leases.extend(leases);
         return Ok(digest.clone());
     }
+    session.take_tool_cache("uv")?;
     let store = session.input.store;
     let lower: Vec<PathBuf> = [python.app_layer, dependencies].map(|digest| store.path(digest)).to_vec();
     let (upper, work) = (session.folder("project/upper")?, session.folder("project/work")?);
@@ -43,12 +49,12 @@ pub(crate) fn install_project(
     step.argv.extend(["sync", "--locked", "--no-dev", "--no-editable"].map(str::to_owned));
     session.run_well(step)?;
     // Only what this step brought: the rest is compiled.
-    let new = std::fs::read_dir(upper.join(&packages)).into_iter().flatten().flatten();
-    let mut folders: Vec<String> = new
-        .filter(|entry| entry.path().is_dir() || entry.path().extension().is_some_and(|end| end == "py"))
-        .filter_map(|entry| Some(format!("{}/{}", python.site_packages(), entry.file_name().to_str()?)))
+    let new = Tree::open(&upper)?.list(packages.to_str().unwrap_or_default());
+    let folders: Vec<String> = new
+        .into_iter()
+        .filter(|(name, kind)| *kind == FileType::Directory || name.ends_with(".py"))
+        .map(|(name, _)| format!("{}/{name}", python.site_packages()))
         .collect();
-    folders.sort();
     if !folders.is_empty() {
         python.compile(session, mount, folders)?;
     }

@@ -92,10 +92,15 @@ pub(crate) fn python_dependencies(
 }
 
 impl PythonStep<'_> {
-    fn add_to(&self, key: &mut CacheKey) -> Result<(), BuildError> {
-        key.with("plan", format!("python {PLAN_VERSION}"));
+    /// What installs, and for what.
+    pub(crate) fn add_tools(&self, key: &mut CacheKey) {
         key.with("tool", format!("uv {}", self.uv.version));
         key.with("runtime", format!("{} {}", self.runtime.version, self.runtime.prefix.display()));
+    }
+
+    fn add_to(&self, key: &mut CacheKey) -> Result<(), BuildError> {
+        key.with("plan", format!("python {PLAN_VERSION}"));
+        self.add_tools(key);
         for name in &self.plan.manifest_files {
             key.with_bytes(name.as_str(), &self.tree.read(name)?.unwrap_or_default());
         }
@@ -205,6 +210,7 @@ fn install(
     session: &mut Session<'_>,
     python: &PythonStep<'_>,
 ) -> Result<(PathBuf, Vec<PathBuf>), BuildError> {
+    session.take_tool_cache("uv")?;
     let place = session.folder("dependencies")?;
     let (mount, result, lowers) = if python.plan.needs_tree {
         let lower = vec![session.input.store.path(python.app_layer)];

@@ -4,17 +4,20 @@
 //! them, the last ones are kept for the error, and nothing runs after a cancel or the deadline.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
+    fs::File,
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
+
+use rustix::fs::FlockOperation;
 
 use crate::{
     build::BuildInput,
     error::{BuildError, shown},
     events::BuildEvents,
-    redaction::redact,
+    redaction::{credentials, redact},
     step::{StepEnd, StepRunner, StepWatch, WalledStep},
     steps::{HOME, writable},
     store::{Lease, set_mode},
@@ -25,6 +28,10 @@ use crate::{
 const TAIL: usize = 40;
 /// The longest line that is passed on.
 const LONGEST_LINE: usize = 4096;
+/// Bytes of one step's output that are passed on; the last lines are kept for an error anyway.
+const MOST_HEARD: usize = 4 << 20;
+/// How often a cache that another build has is asked for.
+const LOCK_BEAT: Duration = Duration::from_millis(100);
 
 /// One build while it runs.
 pub(crate) struct Session<'a> {
@@ -34,6 +41,9 @@ pub(crate) struct Session<'a> {
     scratch: PathBuf,
     deadline: Instant,
     step: (String, Instant),
+    secrets: Vec<Vec<u8>>,
+    /// Locks of the tool caches in use; given back at the end.
+    tool_locks: BTreeMap<String, File>,
     /// Layers that this build uses.
     pub(crate) leases: Vec<Lease>,
 }
@@ -63,7 +73,20 @@ impl<'a> Session<'a> {
             .keep();
         let now = Instant::now();
         let deadline = now + BuildInput::DEFAULT_TIMEOUT;
-        Ok(Self { input, runner, events, scratch, deadline, step: (String::new(), now), leases: Vec::new() })
+        let mut secrets = input.secrets.clone();
+        // An index or a proxy with a password: a step has them in its environment, and may print it.
+        secrets.extend(input.network_env.values().flat_map(|value| credentials(value)));
+        Ok(Self {
+            input,
+            runner,
+            events,
+            scratch,
+            deadline,
+            step: (String::new(), now),
+            secrets,
+            tool_locks: BTreeMap::new(),
+            leases: Vec::new(),
+        })
     }
 
     /// Sets the time that the whole build may take.
@@ -107,7 +130,31 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The download cache of one tool for this app, owned by the user that builds.
+    /// Takes the download cache of one tool for this app, until the build ends: two stages of an
+    /// app may build at once, each as another user.
+    pub(crate) fn take_tool_cache(&mut self, tool: &str) -> Result<(), BuildError> {
+        if self.tool_locks.contains_key(tool) {
+            return Ok(());
+        }
+        let doing = "lock a cache folder";
+        let path = self.input.store.cache().join(tool).join(self.input.app.as_str());
+        std::fs::create_dir_all(&path).map_err(BuildError::io("make a cache folder"))?;
+        let lock = File::open(&path).map_err(BuildError::io(doing))?;
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < self.deadline => {
+                    self.check_cancelled()?;
+                    std::thread::sleep(LOCK_BEAT);
+                }
+                Err(errno) => return Err(BuildError::os(doing)(errno)),
+            }
+        }
+        self.tool_locks.insert(tool.to_owned(), lock);
+        Ok(())
+    }
+
+    /// The download cache of one tool for this app, which was taken, owned by the user that builds.
     ///
     /// It goes with the app: see [`crate::store::LayerStore::forget_app`], which knows the tools.
     pub(crate) fn tool_cache(&self, tool: &str) -> Result<PathBuf, BuildError> {
@@ -125,7 +172,8 @@ impl<'a> Session<'a> {
     pub(crate) fn run(&mut self, step: WalledStep) -> Result<Ended, BuildError> {
         let step = self.prepare(step)?;
         let (events, name) = (&mut *self.events, &self.step.0);
-        run_step(self.runner, &step, self.input, &mut |line| events.line(name, line))
+        let heard = Heard { secrets: &self.secrets, cancel: &self.input.cancel };
+        run_step(self.runner, &step, &heard, &mut |line| events.line(name, line))
     }
 
     /// Runs one command on a thread of its own while `meanwhile` uses the session. Its lines are
@@ -136,9 +184,10 @@ impl<'a> Session<'a> {
         meanwhile: impl FnOnce(&mut Self) -> Result<T, BuildError>,
     ) -> Result<(Ended, T), BuildError> {
         let step = self.prepare(step)?;
-        let (runner, input) = (self.runner, self.input);
+        let (runner, secrets) = (self.runner, self.secrets.clone());
+        let heard = Heard { secrets: &secrets, cancel: &self.input.cancel };
         std::thread::scope(|scope| {
-            let beside = scope.spawn(|| run_step(runner, &step, input, &mut |_| {}));
+            let beside = scope.spawn(|| run_step(runner, &step, &heard, &mut |_| {}));
             let made = meanwhile(self);
             let ended = beside.join().map_err(|_| BuildError::Walls {
                 step: step.name.clone(),
@@ -168,25 +217,38 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Runs one prepared command and passes its lines on.
+/// What a step's lines are rid of, and what ends it early.
+struct Heard<'a> {
+    secrets: &'a [Vec<u8>],
+    cancel: &'a AtomicBool,
+}
+
+/// Runs one prepared command and passes its lines on, up to [`MOST_HEARD`].
 fn run_step(
     runner: &dyn StepRunner,
     step: &WalledStep,
-    input: &BuildInput<'_>,
-    heard: &mut dyn FnMut(&str),
+    heard: &Heard<'_>,
+    pass_on: &mut dyn FnMut(&str),
 ) -> Result<Ended, BuildError> {
     let mut tail = VecDeque::new();
+    let mut passed = 0;
     let mut line = |bytes: &[u8]| {
         // Redacted before it is cut: half a secret would not be found.
-        let clean = redact(bytes, &input.secrets);
+        let clean = redact(bytes, heard.secrets);
         let text = String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]).trim_end().to_owned();
-        heard(&text);
+        if passed < MOST_HEARD {
+            pass_on(&text);
+            passed += text.len() + 1;
+            if passed >= MOST_HEARD {
+                pass_on("(more than 4 MiB of output; the rest is left out)");
+            }
+        }
         if tail.len() == TAIL {
             tail.pop_front();
         }
         tail.push_back(text);
     };
-    let mut watch = StepWatch { line: &mut line, cancel: &input.cancel };
+    let mut watch = StepWatch { line: &mut line, cancel: heard.cancel };
     let end = runner.run(step, &mut watch)?;
     if end == StepEnd::Cancelled {
         return Err(BuildError::Cancelled);

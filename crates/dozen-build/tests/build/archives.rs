@@ -190,6 +190,43 @@ fn sizes_are_bounded_while_unpacking() {
 }
 
 #[test]
+fn folders_that_only_a_path_names_count_as_well() {
+    let name = format!("{}f", "d/".repeat(150));
+    let small = SourceLimits { entries: 100, bytes: 1 << 20 };
+    let short = "d/".repeat(40) + "f";
+    assert!(import(&tar_of(&[(&short, Regular, "")]), ArchiveFormat::Tar, small).result.is_ok());
+    let zip = zip_of(&[(&name, 0o100_644, "")]);
+    let archive = import(&zip, ArchiveFormat::Zip, small);
+    assert!(matches!(archive.result, Err(BuildError::TooBig { .. })), "{:?}", archive.result);
+}
+
+#[test]
+fn a_zip_that_declares_too_many_entries_is_refused_before_they_are_read() {
+    let zip = zip_of(&[("a", 0o100_644, "")]);
+    let small = SourceLimits { entries: 100, bytes: 1 << 20 };
+    // The end record is the last 22 bytes; its count of entries stands 10 bytes in.
+    let mut many = zip.clone();
+    let at = many.len() - 22 + 10;
+    many[at..at + 2].copy_from_slice(&101_u16.to_le_bytes());
+    assert!(matches!(import(&many, ArchiveFormat::Zip, small).result, Err(BuildError::TooBig { .. })));
+
+    // A 64-bit record, its locator, and an end record that points there.
+    let mut many = zip[..zip.len() - 22].to_vec();
+    let record = many.len() as u64;
+    let mut wide = [0_u8; 56];
+    wide[..4].copy_from_slice(b"PK\x06\x06");
+    wide[32..40].copy_from_slice(&5_000_000_u64.to_le_bytes());
+    many.extend(wide);
+    many.extend(b"PK\x06\x07\0\0\0\0");
+    many.extend(record.to_le_bytes());
+    many.extend(1_u32.to_le_bytes());
+    many.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff");
+    many.extend([0xff; 8]);
+    many.extend([0, 0]);
+    assert!(matches!(import(&many, ArchiveFormat::Zip, small).result, Err(BuildError::TooBig { .. })));
+}
+
+#[test]
 fn a_long_name_record_cannot_fill_the_memory() {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::GNULongName);

@@ -8,6 +8,7 @@ mod archives;
 mod bench;
 mod detection;
 mod export;
+mod hostile;
 mod index;
 mod layer_store;
 mod tools;

@@ -13,7 +13,7 @@ use dozen_build::{
 
 use crate::bench::{Bench, is_root, tree};
 
-fn step(app: AppMount, script: &str) -> WalledStep {
+pub(crate) fn step(app: AppMount, script: &str) -> WalledStep {
     WalledStep {
         name: "probe".into(),
         argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
