@@ -75,6 +75,15 @@ impl HeldHost {
         self.host.start_server();
     }
 
+    /// Kills control while a command has got it to `barrier`, starts it again and waits for the
+    /// command's end.
+    #[track_caller]
+    pub(crate) fn killed_at(&mut self, words: &[&str], barrier: &str) -> Ran {
+        let child = self.run_up_to(self.host.command(words.iter().copied()), barrier);
+        self.kill_and_start_again();
+        child.wait_with_output().expect("its end").into()
+    }
+
     /// Kills control while it stands at `barrier`, starts it again and waits for the deploy's end.
     pub(crate) fn deploy_killed_at(&mut self, project: &Project, barrier: &str) -> Ran {
         let child = self.deploy_up_to(project, barrier);
