@@ -14,6 +14,7 @@ use dozen_sandbox::spec::Bind;
 use dozen_services::{ServicePlan, ServiceRequest, Step, driver};
 
 use crate::{
+    barrier::Place,
     control::Control,
     error::ControlError,
     home,
@@ -29,6 +30,9 @@ impl Control {
 
     /// Runs the steps of a plan.
     pub(crate) fn make_service(&self, stage: &StageKey, plan: &ServicePlan) -> Result<(), ControlError> {
+        if plan.steps.is_empty() {
+            return Ok(());
+        }
         let folder = self.services_folder(stage.id);
         home::make(&folder, 0o711)?;
         let user = self.user_of(stage.id);
@@ -58,6 +62,7 @@ impl Control {
         if file.exists() {
             return Ok(());
         }
+        self.reach(Place::ServiceFolder);
         let fresh = file.with_extension("new");
         for leftover in [fresh.clone(), fresh.with_extension("new-wal"), fresh.with_extension("new-shm")] {
             let _ = fs::remove_file(leftover);
@@ -71,7 +76,22 @@ impl Control {
             chown(&fresh, Some(user.uid), Some(user.gid))
                 .map_err(ControlError::io("hand over a database file"))?;
         }
+        self.reach(Place::DatabaseMade);
         fs::rename(&fresh, file).map_err(ControlError::io("move a new database into its place"))
+    }
+
+    /// After a start of the server: makes what a service has a row for and a kill kept from it.
+    pub(crate) fn complete_services(&self, stage: &StageKey) -> Result<(), ControlError> {
+        for service in self.store.services(stage.id)? {
+            let plan = self
+                .service_request(stage, &service, None)
+                .and_then(|request| Ok(driver(request.kind)?.plan(&request)?));
+            if let Err(error) = plan.and_then(|plan| self.make_service(stage, &plan)) {
+                // One that cannot be made must not keep the server from starting; its next use says why.
+                tracing::warn!(service = %service.name, "could not complete a service: {error}");
+            }
+        }
+        Ok(())
     }
 
     /// What a service of the store asks of its driver.

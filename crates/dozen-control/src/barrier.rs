@@ -83,6 +83,12 @@ places! {
     ServiceFolder = "service.folder",
     /// A database is complete beside its place.
     DatabaseMade = "database.made",
+    /// A one-off process has a row and was not started.
+    OneOffRecorded = "one-off.recorded",
+    /// A one-off process was started, and its row does not say so.
+    OneOffStarted = "one-off.started",
+    /// What a failed change did is undone, and its row does not say that it has ended.
+    ChangeUndone = "change.undone",
     /// A domain has or lost its row; the router does not know.
     DomainRecorded = "domain.recorded",
 }

@@ -70,7 +70,7 @@ pub struct Control {
     pub(crate) store: Store,
     pub(crate) key: Key,
     pub(crate) layers: LayerStore,
-    pub(crate) supervisor: Supervisor,
+    pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) ports: PortPool,
     pub(crate) logs: LogStore,
     pub(crate) router: RouterLink,
@@ -121,7 +121,7 @@ impl Control {
         let key_file = options.key_file.clone().unwrap_or_else(|| options.home.join("key"));
         let key = Key::open(&key_file, !store.has_secrets()?)?;
         let layers = LayerStore::open(home.root()).map_err(build_error)?;
-        let supervisor = Supervisor::new(options.binary.clone(), home.run().to_owned())?;
+        let supervisor = Arc::new(Supervisor::new(options.binary.clone(), home.run().to_owned())?);
         let logs = LogStore::new(LogDirs {
             apps: home.root().join("logs"),
             router: Some(home.router().join("access")),

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,6 +25,7 @@ use dozen_run::{
 use dozen_sandbox::spec::{Attach, LaunchSpec, Limits, Restart};
 
 use crate::{
+    barrier::Place,
     control::Control,
     error::ControlError,
     progress::ProgressLog,
@@ -34,6 +36,9 @@ use crate::{
 
 /// How long the last lines of a process that failed are waited for.
 const TAIL_WAIT: Duration = Duration::from_millis(400);
+
+/// How often a shim that outlives its process is looked at.
+const SHIM_BEAT: Duration = Duration::from_millis(500);
 
 const ID_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
@@ -309,6 +314,7 @@ impl Control {
             Err(RunError::NoSuchLaunch { .. }) => None,
             Err(error) => return Err(error.into()),
         };
+        self.reach(Place::ProcessEnded);
         let outcome = reason.as_ref().map_or_else(|| "gone".to_owned(), ToString::to_string);
         self.clear_launch(launch, &outcome)?;
         Ok(reason)
@@ -316,15 +322,37 @@ impl Control {
 
     /// Records the end of a process that is gone, then removes its folder.
     ///
-    /// In this order: a killed server must find the result of a release phase, or the phase would
+    /// A shim may outlive its process, for whoever is to attach to it; then the folder goes when the
+    /// shim does. In this order: a killed server must find the result of a release phase, or the phase would
     /// be taken for one whose end is not known. A folder that stays is swept at the next start.
     pub(crate) fn clear_launch(&self, launch: &LaunchRow, outcome: &str) -> Result<(), ControlError> {
         self.store.end_launch(&launch.id, outcome)?;
-        self.supervisor.remove(&launch_id(launch))?;
+        self.reach(Place::EndRecorded);
+        match self.supervisor.remove(&launch_id(launch)) {
+            Err(RunError::StillRuns { id }) => self.remove_later(id),
+            removed => removed?,
+        }
         if let Some(port) = launch.port {
             self.ports.release(port);
         }
         Ok(())
+    }
+
+    fn remove_later(&self, id: LaunchId) {
+        let supervisor = Arc::clone(&self.supervisor);
+        std::thread::spawn(move || {
+            tracing::warn!(instance = id.as_str(), "a shim outlives its process and is waited for");
+            loop {
+                match supervisor.remove(&id) {
+                    Err(RunError::StillRuns { .. }) => std::thread::sleep(SHIM_BEAT),
+                    Err(error) => {
+                        tracing::warn!(instance = id.as_str(), "could not remove an instance: {error}");
+                        return;
+                    }
+                    Ok(()) => return,
+                }
+            }
+        });
     }
 
     /// The grace period of a process type in a release.

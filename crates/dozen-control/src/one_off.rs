@@ -11,6 +11,7 @@ use dozen_sandbox::spec::{Attach, TerminalSize};
 
 use crate::{
     api::wire::{RunRequest, RunStarted},
+    barrier::Place,
     control::Control,
     error::ControlError,
     launcher::{Caller, NewLaunch, launch_id},
@@ -53,10 +54,12 @@ impl Control {
             ..NewLaunch::of(Purpose::OneOff, name.clone())
         };
         let launch = self.record_launch(&stage.key, release, new)?;
+        self.reach(Place::OneOffRecorded);
         if let Err(error) = self.start_launch(&stage.key, &launch, &loaded, &caller) {
             self.store.end_launch(&launch.id, "did not start")?;
             return Err(error);
         }
+        self.reach(Place::OneOffStarted);
         self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
         // What was typed may hold a secret; the log names who and what program, not the words.
         let program = request.argv.first().and_then(|word| word.split(' ').next()).unwrap_or_default();

@@ -11,6 +11,7 @@ use dozen_model::{names::InstanceName, route_table::Hold};
 use dozen_run::Adoption;
 
 use crate::{
+    barrier::Place,
     control::Control,
     error::ControlError,
     launcher::{Caller, Loaded, NewLaunch, launch_id},
@@ -35,7 +36,9 @@ impl Control {
             self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
         }
         if !surplus.is_empty() {
+            self.reach(Place::SurplusMarked);
             self.publish()?;
+            self.reach(Place::SurplusUnrouted);
             self.drain_all(&stage.key)?;
             let names: Vec<String> = surplus.iter().map(|launch| launch.name.to_string()).collect();
             progress.line(format!("stopping {}", names.join(", ")));
@@ -92,13 +95,17 @@ impl Control {
         progress: &ProgressLog,
     ) -> Result<(), ControlError> {
         let mut started = Vec::new();
-        for name in missing {
-            let new = NewLaunch::of(Purpose::Service, name);
-            let launch = self.record_launch(stage, loaded.row.number, new)?;
-            self.start_launch(stage, &launch, loaded, &Caller::default())?;
-            started.push(launch);
-        }
         let mut failed = None;
+        for name in missing {
+            match self.start_one(stage, loaded, name) {
+                Ok(launch) => started.push(launch),
+                // Those that were started before it are seen to all the same.
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
         for launch in &started {
             let announced = progress.step("start", format!("Starting {}", launch.name));
             match self.wait_until_ready(stage, launch, loaded, progress) {
@@ -108,12 +115,27 @@ impl Control {
             // Also one that is not ready goes on: it is what the store wants, its shim restarts
             // it, and requests to it are held or go to another.
             self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
+            self.reach(Place::MissingServing);
             self.publish()?;
         }
         failed.map_or(Ok(()), Err)
     }
 
-    /// Replaces instances one after the other: the new one is ready before the old one leaves.
+    fn start_one(
+        &self,
+        stage: &StageKey,
+        loaded: &Loaded,
+        name: InstanceName,
+    ) -> Result<LaunchRow, ControlError> {
+        let launch = self.record_launch(stage, loaded.row.number, NewLaunch::of(Purpose::Service, name))?;
+        self.reach(Place::MissingRecorded);
+        self.start_launch(stage, &launch, loaded, &Caller::default())?;
+        self.reach(Place::MissingStarted);
+        Ok(launch)
+    }
+
+    /// Replaces instances one after the other. Which ones is recorded first: a server that was killed
+    /// in between goes on with those that are left.
     pub(crate) fn restart(
         self: &Arc<Self>,
         stage: &StageRow,
@@ -123,17 +145,54 @@ impl Control {
         let number = stage.current.ok_or_else(|| ControlError::NoRelease { app: stage.key.app.clone() })?;
         let loaded = self.load(&stage.key, number)?;
         let (running, _) = self.sort_launches(stage, &self.wanted_names(stage, &loaded))?;
-        for old in running.iter().rev().filter(|launch| chosen(&launch.name)) {
+        let chosen = running.into_iter().rev().filter(|launch| chosen(&launch.name));
+        let chosen: Vec<String> = chosen.map(|launch| launch.id).collect();
+        self.store.set_restart(stage.key.id, &chosen)?;
+        self.reach(Place::RestartRecorded);
+        self.go_on_restarting(stage, &chosen, progress)
+    }
+
+    /// Replaces those of the recorded instances that still serve, then forgets the record: one that
+    /// its successor did not get ready for is told once and runs on.
+    pub(crate) fn go_on_restarting(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        recorded: &[String],
+        progress: &ProgressLog,
+    ) -> Result<(), ControlError> {
+        let replaced = self.replace(stage, recorded, progress);
+        if replaced.is_err() && self.is_ending() {
+            return replaced;
+        }
+        self.store.set_restart(stage.key.id, &[])?;
+        replaced
+    }
+
+    /// One after the other: the new one is ready before the old one leaves.
+    fn replace(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        recorded: &[String],
+        progress: &ProgressLog,
+    ) -> Result<(), ControlError> {
+        let number = stage.current.ok_or_else(|| ControlError::NoRelease { app: stage.key.app.clone() })?;
+        let loaded = self.load(&stage.key, number)?;
+        let (running, _) = self.sort_launches(stage, &self.wanted_names(stage, &loaded))?;
+        for old in running.iter().rev().filter(|launch| recorded.contains(&launch.id)) {
             let announced = progress.step("restart", format!("Restarting {}", old.name));
             let new = NewLaunch::of(Purpose::Service, old.name.clone());
             let launch = self.record_launch(&stage.key, number, new)?;
-            let ready = self
-                .start_launch(&stage.key, &launch, &loaded, &Caller::default())
-                .and_then(|()| self.wait_until_ready(&stage.key, &launch, &loaded, progress));
+            self.reach(Place::SuccessorRecorded);
+            let ready = self.start_launch(&stage.key, &launch, &loaded, &Caller::default()).and_then(|()| {
+                self.reach(Place::SuccessorStarted);
+                self.wait_until_ready(&stage.key, &launch, &loaded, progress)
+            });
             match ready {
                 Ok(answer) => {
                     self.store.swap_launches(&launch.id, &old.id)?;
+                    self.reach(Place::SuccessorSwapped);
                     self.publish()?;
+                    self.reach(Place::SuccessorServing);
                     self.drain_all(&stage.key)?;
                     announced.done(answer);
                 }
@@ -163,6 +222,9 @@ impl Control {
     /// What drained is found too, but drains on only when the table is published: a server that was
     /// killed between a change's commit and its table left a router that still sends requests there.
     pub(crate) fn recover(self: &Arc<Self>, stage: &StageRow) -> Result<(), ControlError> {
+        if !stage.doomed {
+            self.complete_services(&stage.key)?;
+        }
         let open: Vec<i64> = self.store.open_deploys(stage.key.id)?.iter().map(|deploy| deploy.id).collect();
         for launch in self.store.open_launches(stage.key.id)? {
             let of_open_deploy = launch.deploy.is_some_and(|id| open.contains(&id));

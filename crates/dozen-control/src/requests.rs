@@ -13,6 +13,7 @@ use dozen_model::{
 
 use crate::{
     api::wire::{Cancelled, ConfigChange, DeploySource, Outcome, Progress, Rollback},
+    barrier::Place,
     control::Control,
     engine::ChangeRequest,
     error::ControlError,
@@ -70,9 +71,11 @@ impl Control {
         let deploy = self.store.queue_deploy(stage.key.id, &new, |deploy| {
             std::fs::rename(upload, self.home.incoming(deploy.id))
                 .map_err(ControlError::io("keep the uploaded tree"))?;
+            self.reach(Place::UploadKept);
             progress = Some(self.announce(stage, deploy, waiting));
             Ok(())
         })?;
+        self.reach(Place::ChangeQueued);
         for older in self.store.supersede(stage.key.id, deploy.id)? {
             let _ = std::fs::remove_file(self.home.incoming(older));
             if let Some(work) = self.running_work(older) {
@@ -126,6 +129,7 @@ impl Control {
             progress = Some(self.announce(stage, deploy, waiting));
             Ok(())
         })?;
+        self.reach(Place::ChangeQueued);
         Ok(self.started(stage, progress))
     }
 
@@ -323,6 +327,7 @@ impl Control {
             return Err(ControlError::DomainReserved { domain: domain.clone() });
         }
         self.store.add_domain(stage.key.id, domain)?;
+        self.reach(Place::DomainRecorded);
         self.publish()
     }
 
@@ -331,6 +336,7 @@ impl Control {
         if !self.store.remove_domain(stage.key.id, domain)? {
             return Err(ControlError::NoSuchDomain { domain: domain.chars().take(80).collect() });
         }
+        self.reach(Place::DomainRecorded);
         self.publish()
     }
 

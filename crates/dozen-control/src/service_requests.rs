@@ -13,6 +13,7 @@ use dozen_model::{
 use crate::{
     api::wire::{AttachService, CreateService},
     attachments::{kind_of, mount_path, url_owner},
+    barrier::Place,
     control::Control,
     engine::ChangeRequest,
     error::ControlError,
@@ -40,6 +41,7 @@ impl Control {
         };
         let plan = dozen_services::driver(kind)?.plan(&self.service_request(&stage.key, &row, None)?)?;
         self.store.create_service(stage.key.id, &row)?;
+        self.reach(Place::ServiceRecorded);
         self.make_service(&stage.key, &plan)
     }
 

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::{
     api::wire::{Outcome, Progress},
+    barrier::Place,
     control::Control,
     engine,
     error::ControlError,
@@ -84,6 +85,11 @@ fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError>
         Job::Deploys => deploys(control, stage),
         Job::Recover => {
             if let Err(error) = control.reconcile(&row, &ProgressLog::heard()) {
+                control.say(&row.key, "supervisor", &error.body().message);
+            }
+            if !row.restart.is_empty()
+                && let Err(error) = control.go_on_restarting(&row, &row.restart, &ProgressLog::heard())
+            {
                 control.say(&row.key, "supervisor", &error.body().message);
             }
             deploys(control, stage)
@@ -161,6 +167,7 @@ fn scale(
         formation.scale(process.clone(), *count);
     }
     control.store.set_formation(row.key.id, &formation)?;
+    control.reach(Place::WishRecorded);
     reconcile_fresh(control, row, progress)
 }
 
@@ -171,6 +178,7 @@ fn stop(
     progress: &ProgressLog,
 ) -> Result<(), ControlError> {
     control.store.set_stopped(row.key.id, stopped)?;
+    control.reach(Place::WishRecorded);
     control.publish()?;
     reconcile_fresh(control, row, progress)?;
     if stopped {

@@ -19,6 +19,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     api::wire::{ErrorBody, Outcome, Progress},
+    barrier::Place,
     control::{Control, Work},
     error::ControlError,
     progress,
@@ -172,6 +173,7 @@ impl Change {
                 tracing::error!(step = step.name, "could not undo a step: {problem}");
             }
         }
+        self.control.reach(Place::ChangeUndone);
         let cancelled = matches!(error, ControlError::Cancelled);
         let state = if cancelled { DeployState::Cancelled } else { DeployState::Failed };
         let body: ErrorBody = error.body();

@@ -136,9 +136,12 @@ impl Store {
         Ok(connection.query_row(&sql, [deploy], launch_row).optional()?)
     }
 
-    /// Moves a launch on.
+    /// Moves a launch on; one that has ended stays ended, whoever notes its start too late.
     pub(crate) fn set_launch_state(&self, id: &str, state: LaunchState) -> Result<(), ControlError> {
-        self.lock().execute("UPDATE launches SET state = ?2 WHERE id = ?1", params![id, state.as_str()])?;
+        self.lock().execute(
+            "UPDATE launches SET state = ?2 WHERE id = ?1 AND state <> 'ended'",
+            params![id, state.as_str()],
+        )?;
         Ok(())
     }
 
@@ -157,12 +160,13 @@ impl Store {
 }
 
 impl Store {
-    /// Puts `new` into service and takes `old` out, together.
+    /// Puts `new` into service and takes `old` out, together; what has ended stays ended.
     pub(crate) fn swap_launches(&self, new: &str, old: &str) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
-        change.execute("UPDATE launches SET state = 'serving' WHERE id = ?1", [new])?;
-        change.execute("UPDATE launches SET state = 'draining' WHERE id = ?1", [old])?;
+        let sql = "UPDATE launches SET state = ?2 WHERE id = ?1 AND state <> 'ended'";
+        change.execute(sql, [new, LaunchState::Serving.as_str()])?;
+        change.execute(sql, [old, LaunchState::Draining.as_str()])?;
         Ok(change.commit()?)
     }
 }

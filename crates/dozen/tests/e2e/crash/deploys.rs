@@ -52,6 +52,11 @@ impl HeldHost {
         fs::write(self.folder.path().join(barrier), "").expect("a barrier");
     }
 
+    /// Takes one barrier away.
+    pub(crate) fn let_go(&self, barrier: &str) {
+        fs::remove_file(self.folder.path().join(barrier)).expect("the barrier");
+    }
+
     /// Waits until the server stands at `barrier`.
     #[track_caller]
     pub(crate) fn wait_until_at(&self, barrier: &str) {
@@ -73,6 +78,15 @@ impl HeldHost {
         self.host.kill_control();
         self.open();
         self.host.start_server();
+    }
+
+    /// Kills control while a command has got it to `barrier`, starts it again and waits for the
+    /// command's end.
+    #[track_caller]
+    pub(crate) fn killed_at(&mut self, words: &[&str], barrier: &str) -> Ran {
+        let child = self.run_up_to(self.host.command(words.iter().copied()), barrier);
+        self.kill_and_start_again();
+        child.wait_with_output().expect("its end").into()
     }
 
     /// Kills control while it stands at `barrier`, starts it again and waits for the deploy's end.
