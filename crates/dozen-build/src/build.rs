@@ -34,6 +34,7 @@ use crate::{
     steps::{
         APP, VENV,
         assets::{AssetStep, make_assets},
+        install_python::pythons_for,
         node::{self, NodeStep, node_dependencies},
         project::install_project,
         python::{Dependencies, PythonStep, python_dependencies},
@@ -210,7 +211,7 @@ fn build_python(
     progress: &mut Progress,
 ) -> Result<(), BuildError> {
     session.start("runtime")?;
-    let pythons = Runtimes::new(&session.input.search, &session.input.store.cache()).pythons();
+    let pythons = pythons_for(session, &python.wanted)?;
     let installed = runtime::choose("Python", &python.wanted, &pythons)?;
     let layer = use_runtime(session, plan, progress, (installed, false, &python.wanted))?;
     progress.add(LayerRole::App, app_layer);

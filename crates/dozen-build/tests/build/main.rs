@@ -10,6 +10,7 @@ mod detection;
 mod export;
 mod index;
 mod layer_store;
+mod pythons;
 mod tools;
 mod walls;
 mod with_registries;
