@@ -79,6 +79,7 @@ impl BuildInput<'_> {
         let mut key = CacheKey::default();
         key.with("architecture", std::env::consts::ARCH);
         key.with("C library", c_library());
+        key.with("distribution", distribution());
         key
     }
 }
@@ -361,6 +362,14 @@ fn described(plan: &BuildPlan) -> String {
     let processes =
         if names.is_empty() { String::new() } else { format!("; process types {}", names.join(", ")) };
     format!("{language}{lock}{processes}")
+}
+
+/// Name and version of the distribution, such as `debian 12`.
+fn distribution() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(|word| word.trim_matches('"'));
+    format!("{} {}", field("ID=").unwrap_or("unknown"), field("VERSION_ID=").unwrap_or_default())
 }
 
 /// The C library's version: what is compiled against one may not run on an older one.

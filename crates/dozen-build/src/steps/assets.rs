@@ -93,7 +93,7 @@ pub(crate) fn make_assets(session: &mut Session<'_>, assets: &AssetStep<'_>) -> 
         session.leases.push(lease);
         layers.insert("assets".to_owned(), digest);
     }
-    cache.put(&key, &layers, &notes)?;
+    cache.put(&key, &layers, &notes, None)?;
     Ok(Assets { layer: layers.remove("assets"), decision, notes })
 }
 
