@@ -34,6 +34,7 @@ use crate::{
     steps::{
         APP, VENV,
         assets::{AssetStep, make_assets},
+        install_python::pythons_for,
         node::{self, NodeStep, node_dependencies},
         project::install_project,
         python::{Dependencies, PythonStep, python_dependencies},
@@ -80,6 +81,7 @@ impl BuildInput<'_> {
         key.with("app", self.app.as_str());
         key.with("architecture", std::env::consts::ARCH);
         key.with("C library", c_library());
+        key.with("distribution", distribution());
         key
     }
 }
@@ -212,7 +214,7 @@ fn build_python(
     progress: &mut Progress,
 ) -> Result<(), BuildError> {
     session.start("runtime")?;
-    let pythons = Runtimes::new(&session.input.search, &session.input.store.cache()).pythons();
+    let pythons = pythons_for(session, &python.wanted)?;
     let installed = runtime::choose("Python", &python.wanted, &pythons)?;
     let layer = use_runtime(session, plan, progress, (installed, false, &python.wanted))?;
     progress.add(LayerRole::App, app_layer);
@@ -362,6 +364,14 @@ fn described(plan: &BuildPlan) -> String {
     let processes =
         if names.is_empty() { String::new() } else { format!("; process types {}", names.join(", ")) };
     format!("{language}{lock}{processes}")
+}
+
+/// Name and version of the distribution, such as `debian 12`.
+fn distribution() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(|word| word.trim_matches('"'));
+    format!("{} {}", field("ID=").unwrap_or("unknown"), field("VERSION_ID=").unwrap_or_default())
 }
 
 /// The C library's version: what is compiled against one may not run on an older one.

@@ -1,6 +1,7 @@
 //! The key of a cached layer: named parts, so that a miss can say which of them changed.
 //!
 //! A part's value is a digest or a short text; values of the environment enter as digests only.
+//! What only a compile depends on is kept beside the key, and asked for where something was compiled.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -8,6 +9,7 @@ use dozen_model::digest::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    compilers::compilers,
     error::BuildError,
     store::{LayerStore, Lease, read_json, write_json},
 };
@@ -55,6 +57,9 @@ struct Entry {
     key: CacheKey,
     layers: BTreeMap<String, Digest>,
     notes: Vec<String>,
+    /// The compilers of then, where something was compiled.
+    #[serde(default)]
+    compiled_with: Option<CacheKey>,
 }
 
 /// What the cache answers.
@@ -72,6 +77,10 @@ impl<'a> LayerCache<'a> {
 
     pub(crate) fn look_up(&self, key: &CacheKey) -> Lookup {
         if let Some(entry) = read_json::<Entry>(&self.entry_path(key)).filter(|entry| entry.key == *key) {
+            let changed = entry.compiled_with.map(|before| compilers().changed_since(&before));
+            if let Some(changed) = changed.filter(|changed| !changed.is_empty()) {
+                return Lookup::Miss(format!("for what is compiled, changed: {}", listed(&changed)));
+            }
             let leases: Vec<Lease> = entry.layers.values().map(|digest| self.store.lease(digest)).collect();
             if entry.layers.values().all(|digest| self.store.has(digest)) {
                 entry.layers.values().for_each(|digest| self.store.touch(digest));
@@ -86,17 +95,20 @@ impl<'a> LayerCache<'a> {
         Lookup::Miss(if changed.is_empty() {
             "the cached layer was pruned".into()
         } else {
-            format!("changed: {}", changed.join(", "))
+            format!("changed: {}", listed(&changed))
         })
     }
 
+    /// Remembers layers; with the compilers where something in them was compiled.
     pub(crate) fn put(
         &self,
         key: &CacheKey,
         layers: &BTreeMap<String, Digest>,
         notes: &[String],
+        compiled_with: Option<CacheKey>,
     ) -> Result<(), BuildError> {
-        let entry = Entry { key: key.clone(), layers: layers.clone(), notes: notes.to_vec() };
+        let (layers, notes) = (layers.clone(), notes.to_vec());
+        let entry = Entry { key: key.clone(), layers, notes, compiled_with };
         write_json(&self.entry_path(key), &entry)?;
         write_json(&self.last_path(), key)
     }
@@ -108,6 +120,13 @@ impl<'a> LayerCache<'a> {
     fn last_path(&self) -> PathBuf {
         self.store.cache().join(self.kind).join("last").join(format!("{}.json", self.app))
     }
+}
+
+/// The first few names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
 }
 
 #[cfg(test)]

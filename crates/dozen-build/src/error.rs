@@ -169,7 +169,11 @@ pub enum BuildError {
         text: String,
     },
     /// No runtime of the wanted version is installed.
-    #[error("no {language} {wanted} is installed; found {}", found_list(found))]
+    #[error(
+        "no {language} {wanted} is installed; found {}{}",
+        found_list(found),
+        not_installed_because.as_ref().map(|reason| format!("; it could not be installed: {reason}")).unwrap_or_default()
+    )]
     NoRuntime {
         /// `Python` or `Node`.
         language: &'static str,
@@ -177,6 +181,8 @@ pub enum BuildError {
         wanted: String,
         /// Versions with paths.
         found: Vec<String>,
+        /// Why it could not be had, where that was tried.
+        not_installed_because: Option<String>,
     },
     /// A tool that the build needs could not be had.
     #[error("`{tool}` could not be obtained: {reason}")]

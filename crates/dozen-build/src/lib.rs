@@ -18,6 +18,7 @@
 
 pub mod build;
 mod cache_key;
+mod compilers;
 mod elf;
 mod error;
 pub mod events;

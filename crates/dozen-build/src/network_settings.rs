@@ -18,7 +18,7 @@ impl BuildInput<'_> {
     /// What every layer that was installed over the network depends on.
     pub(crate) fn dependency_key(&self) -> Result<CacheKey, BuildError> {
         let mut key = self.common_key();
-        for (name, value) in &self.network_env {
+        for (name, value) in self.network_env.iter().filter(|(name, _)| !is_for_pythons(name)) {
             key.with_bytes(name.as_str(), value.as_bytes());
         }
         for (name, path) in &self.secret_files {
@@ -31,15 +31,13 @@ impl BuildInput<'_> {
 
     /// The network settings and secret files for a step with network.
     pub(crate) fn add_network(&self, env: &mut BTreeMap<String, String>, binds: &mut Vec<Bind>) {
-        for (name, value) in &self.network_env {
+        for (name, value) in self.network_env.iter().filter(|(name, _)| !is_for_pythons(name)) {
             let uv = also_for_uv(name).filter(|name| !self.network_env.contains_key(*name));
             env.extend(uv.map(|uv| (uv.to_owned(), value.clone())));
             env.insert(name.clone(), value.clone());
-            let path = Path::new(value);
-            let bind = read_only(path, path);
-            if is_certificates(name) && is_only_outside(path) && path.exists() && !binds.contains(&bind) {
-                binds.push(bind);
-            }
+            let folders = value.split_whitespace().filter_map(file_url);
+            let certificates = is_certificates(name).then(|| Path::new(value));
+            folders.chain(certificates).for_each(|path| show(path, binds));
         }
         for (name, path) in &self.secret_files {
             let inside = format!("{SECRETS}/{name}");
@@ -54,6 +52,27 @@ impl BuildInput<'_> {
             binds.push(read_only(path, inside));
         }
     }
+
+    /// The settings of where uv gets Pythons.
+    pub(crate) fn add_python_sources(&self, env: &mut BTreeMap<String, String>, binds: &mut Vec<Bind>) {
+        for (name, value) in self.network_env.iter().filter(|(name, _)| is_for_pythons(name)) {
+            env.insert(name.clone(), value.clone());
+            file_url(value).into_iter().for_each(|path| show(path, binds));
+        }
+    }
+}
+
+/// Shows a file or folder of this machine inside walls, where they do not show it by themselves.
+fn show(path: &Path, binds: &mut Vec<Bind>) {
+    let bind = read_only(path, path);
+    if is_only_outside(path) && path.exists() && !binds.contains(&bind) {
+        binds.push(bind);
+    }
+}
+
+/// The path of a `file:` URL, also of an index that has a name.
+fn file_url(value: &str) -> Option<&Path> {
+    without_name(value).strip_prefix("file://").map(Path::new)
 }
 
 /// Whether a setting names a file or folder of certificates.
@@ -97,7 +116,14 @@ pub fn is_network_setting(name: &str) -> bool {
         "npm_config_cafile",
     ];
     let lower = name.to_ascii_lowercase();
-    EXACT.contains(&lower.as_str()) || PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+    EXACT.contains(&lower.as_str())
+        || PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+        || is_for_pythons(name)
+}
+
+/// Whether a setting says where uv gets Pythons, and nothing about packages.
+fn is_for_pythons(name: &str) -> bool {
+    matches!(name, "UV_PYTHON_INSTALL_MIRROR" | "UV_PYTHON_DOWNLOADS_JSON_URL" | "UV_PYTHON_DOWNLOADS")
 }
 
 /// Adds what a `pip.conf` says and no variable does. Call it for the file that counts most first.

@@ -36,7 +36,12 @@ pub struct RuntimeSearch {
     pub nvm_roots: Vec<PathBuf>,
     /// Folders in which each folder is one Python, such as those that uv installs.
     pub python_folders: Vec<PathBuf>,
+    /// The same, of dozen's own: inside walls they stand at [`OWN_PYTHONS`], on every home alike.
+    pub own_pythons: Option<PathBuf>,
 }
+
+/// Where Pythons that a build had installed stand inside walls.
+pub const OWN_PYTHONS: &str = "/dozen/pythons";
 
 impl RuntimeSearch {
     /// The search for the usual places: `path` as in `PATH`, a home folder, dozen's own home.
@@ -49,9 +54,13 @@ impl RuntimeSearch {
             }
         }
         let below = |name: &str| home.map(|home| home.join(name)).into_iter().collect::<Vec<_>>();
-        let mut python_folders = below(".local/share/uv/python");
-        python_folders.push(dozen_home.join("pythons"));
-        Self { path: folders, pyenv_roots: below(".pyenv"), nvm_roots: below(".nvm"), python_folders }
+        Self {
+            path: folders,
+            pyenv_roots: below(".pyenv"),
+            nvm_roots: below(".nvm"),
+            python_folders: below(".local/share/uv/python"),
+            own_pythons: Some(dozen_home.join("pythons")),
+        }
     }
 }
 
@@ -62,10 +71,13 @@ pub struct Installed {
     pub name: String,
     /// Its exact version, such as `3.11.7`.
     pub version: String,
-    /// The real program, no link.
+    /// The real program, no link, as a path inside walls.
     pub program: PathBuf,
-    /// The prefix it was built for.
+    /// The prefix it was built for, and where it stands inside walls.
     pub prefix: PathBuf,
+    /// Where that prefix is on this host, if it is not there itself.
+    #[serde(default)]
+    pub on_host: Option<PathBuf>,
     /// The standard library (Python only).
     pub stdlib: PathBuf,
     /// Size, time and inode of the program: what tells an upgrade.
@@ -85,7 +97,32 @@ impl Installed {
 
     /// Its version and where it is, for people.
     pub(crate) fn described(&self) -> String {
-        format!("{} ({})", self.version, shown_path(&self.program))
+        format!("{} ({})", self.version, shown_path(&self.host_program()))
+    }
+
+    /// Where a path below the prefix is on this host.
+    pub(crate) fn host_path(&self, path: &Path) -> PathBuf {
+        match (&self.on_host, path.strip_prefix(&self.prefix)) {
+            (Some(folder), Ok(rest)) if rest.as_os_str().is_empty() => folder.clone(),
+            (Some(folder), Ok(rest)) => folder.join(rest),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// The program as it is started outside walls.
+    pub(crate) fn host_program(&self) -> PathBuf {
+        self.host_path(&self.program)
+    }
+
+    /// The same runtime, which stands below `inside` and not below `folder` as it was found.
+    fn moved(mut self, folder: &Path, inside: &Path) -> Self {
+        let place = |path: &Path| path.strip_prefix(folder).ok().map(|rest| inside.join(rest));
+        let found = (place(&self.prefix), place(&self.program), place(&self.stdlib));
+        if let (Some(prefix), Some(program), Some(stdlib)) = found {
+            self.on_host = Some(std::mem::replace(&mut self.prefix, prefix));
+            (self.program, self.stdlib) = (program, stdlib);
+        }
+        self
     }
 }
 
@@ -117,12 +154,15 @@ impl Runtimes {
             programs.extend(named(folder, is_python));
         }
         let versions = self.search.pyenv_roots.iter().map(|root| root.join("versions"));
-        for folder in versions.chain(self.search.python_folders.iter().cloned()) {
+        let own = self.search.own_pythons.as_ref().and_then(|folder| folder.canonicalize().ok());
+        for folder in versions.chain(self.search.python_folders.iter().cloned()).chain(own.clone()) {
             for version in named(&folder, |_| true) {
                 programs.extend(named(&version.join("bin"), is_python));
             }
         }
-        self.ask_all(programs, ask_python)
+        let found = self.ask_all(programs, ask_python);
+        let Some(own) = own else { return found };
+        found.into_iter().map(|python| python.moved(&own, Path::new(OWN_PYTHONS))).collect()
     }
 
     /// All installed Nodes, in the order of the search.
@@ -203,7 +243,8 @@ fn ask_python(program: &Path, stamp: Stamp) -> Option<Installed> {
     if implementation != "cpython" || level != "final" {
         return None;
     }
-    Some(Installed { name: "python".into(), version, program: program.to_owned(), prefix, stdlib, stamp })
+    let (name, program) = ("python".into(), program.to_owned());
+    Some(Installed { name, version, program, prefix, on_host: None, stdlib, stamp })
 }
 
 fn ask_node(program: &Path, stamp: Stamp) -> Option<Installed> {
@@ -216,6 +257,7 @@ fn ask_node(program: &Path, stamp: Stamp) -> Option<Installed> {
         version,
         program: program.to_owned(),
         prefix,
+        on_host: None,
         stdlib: PathBuf::new(),
         stamp,
     })
@@ -241,6 +283,7 @@ pub fn choose<'a>(
         language,
         wanted: shown(wanted.described().as_bytes()),
         found: installed.iter().map(Installed::described).collect(),
+        not_installed_because: None,
     })
 }
 
@@ -255,6 +298,7 @@ mod tests {
             version: (*version).into(),
             program: format!("/p/{version}/bin/python").into(),
             prefix: format!("/p/{version}").into(),
+            on_host: None,
             stdlib: PathBuf::new(),
             stamp: (0, 0, 0),
         };

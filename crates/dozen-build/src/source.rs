@@ -101,22 +101,19 @@ fn safe_parts(path: &[u8]) -> Result<Vec<&[u8]>, BuildError> {
 }
 
 /// Whether a link at `path` (its parts) with `target` stays inside the tree.
+///
+/// It may go up first and then down. Up after down would depend on what it went down through: where
+/// that is a link to another depth, up leads out of the tree.
 fn stays_inside(path: &[&[u8]], target: &[u8]) -> bool {
     if target.is_empty() || target.starts_with(b"/") {
         return false;
     }
-    let mut depth = path.len().saturating_sub(1);
-    for part in target.split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => match depth.checked_sub(1) {
-                Some(up) => depth = up,
-                None => return false,
-            },
-            _ => depth += 1,
-        }
+    let mut parts = target.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).peekable();
+    let mut ups = 0;
+    while parts.next_if_eq(&&b".."[..]).is_some() {
+        ups += 1;
     }
-    true
+    ups < path.len().max(1) && parts.all(|part| part != b"..")
 }
 
 #[cfg(test)]
@@ -141,7 +138,9 @@ mod tests {
             ("a", "../b", false),
             ("d/a", "../../b", false),
             ("a", "/etc/passwd", false),
-            ("d/a", "x/../../b", true),
+            ("d/a", "./../x/b", true),
+            ("d/a", "x/../../b", false),
+            ("a", "x/../b", false),
             ("a", "x/../../b", false),
             ("a", "", false),
         ] {

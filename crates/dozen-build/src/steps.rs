@@ -11,6 +11,7 @@ use std::{
 use crate::{runtime::Installed, step::Bind};
 
 pub(crate) mod assets;
+pub(crate) mod install_python;
 pub(crate) mod node;
 pub(crate) mod placeholder;
 pub(crate) mod project;
@@ -69,7 +70,8 @@ fn writable(host: impl Into<PathBuf>, inside: impl Into<PathBuf>) -> Bind {
 
 /// The runtime as it is installed, with its headers; the walls show `/usr` anyway.
 fn real_runtime(installed: &Installed) -> Option<Bind> {
-    (!installed.prefix.starts_with("/usr")).then(|| read_only(&installed.prefix, &installed.prefix))
+    let (host, inside) = (installed.host_path(&installed.prefix), &installed.prefix);
+    (!inside.starts_with("/usr")).then(|| read_only(host, inside))
 }
 
 /// The folder of the runtime's programs.

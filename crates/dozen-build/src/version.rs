@@ -143,6 +143,31 @@ impl Range {
         Some(range)
     }
 
+    /// The range as uv takes it: `3.12`, or a PEP 440 specifier. Of several spans, which Python's
+    /// files cannot say, the first.
+    pub(crate) fn specifier(&self) -> String {
+        if let ([span], []) = (self.any_of.as_slice(), self.none_of.as_slice())
+            && let Version([major, minor, 0]) = span.from
+            && span.to == span.from.after(2)
+        {
+            return format!("{major}.{minor}");
+        }
+        let mut clauses = Vec::new();
+        if let Some(span) = self.any_of.first() {
+            clauses.push(format!(">={}", span.from));
+            clauses.extend(span.to.map(|to| format!("<{to}")));
+        }
+        for hole in &self.none_of {
+            let [major, minor, _] = hole.from.0;
+            clauses.push(match hole.to {
+                to if to == hole.from.after(2) => format!("!={major}.{minor}.*"),
+                to if to == hole.from.after(1) => format!("!={major}.*"),
+                _ => format!("!={}", hole.from),
+            });
+        }
+        clauses.join(",")
+    }
+
     /// Reads one of npm's version ranges.
     pub fn npm(text: &str) -> Option<Self> {
         let any_of = text.split("||").map(|choice| npm_choice(choice.trim())).collect::<Option<Vec<_>>>()?;
@@ -239,6 +264,20 @@ mod tests {
         for bad in ["3.12", "~=3", ">=", "=>3", ">=3.x", ">=3.10.*", "^3.10", ">=3.1.2.3.4"] {
             assert_eq!(Range::pep440(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_range_is_written_as_it_is_read() {
+        for (text, written) in [
+            (">=3.10,<3.13", ">=3.10.0,<3.13.0"),
+            ("~=3.11.2", ">=3.11.2,<3.12.0"),
+            (">=3.8, !=3.9.*, !=3.10.1", ">=3.8.0,!=3.9.*,!=3.10.1"),
+        ] {
+            let range = Range::pep440(text).unwrap();
+            assert_eq!(range.specifier(), written);
+            assert_eq!(Range::pep440(written), Some(range));
+        }
+        assert_eq!(Range::beginning_with("3.12").unwrap().specifier(), "3.12");
     }
 
     #[test]

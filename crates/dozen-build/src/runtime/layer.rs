@@ -73,7 +73,7 @@ pub fn runtime_layer(
         .tempdir_in(store.tmp())
         .map_err(BuildError::io("make a folder in `tmp`"))?;
     for part in &parts {
-        copy_part(part, staging.path())?;
+        copy_part(&installed.host_path(part), &below(staging.path(), part))?;
     }
     if installed.name == "python" {
         add_python_names(installed, staging.path())?;
@@ -108,12 +108,11 @@ pub(crate) fn npm_of(installed: &Installed) -> PathBuf {
     installed.prefix.join("lib/node_modules/npm")
 }
 
-/// Copies one path to the same path below `staging`.
-fn copy_part(part: &Path, staging: &Path) -> Result<(), BuildError> {
-    let target = below(staging, part);
-    let above = target.parent().unwrap_or(staging);
+/// Copies one path of the host into the layer.
+fn copy_part(part: &Path, target: &Path) -> Result<(), BuildError> {
+    let above = target.parent().unwrap_or(target);
     fs::create_dir_all(above).map_err(BuildError::io("make a folder of a runtime"))?;
-    copy_pruned(part, &target, part)
+    copy_pruned(part, target, part)
 }
 
 fn below(staging: &Path, path: &Path) -> PathBuf {
@@ -183,7 +182,7 @@ fn add_python_names(installed: &Installed, staging: &Path) -> Result<(), BuildEr
     let doing = "name the Python of a runtime";
     fs::create_dir_all(&bin).map_err(BuildError::io(doing))?;
     let name = installed.program.file_name().unwrap_or_default();
-    fs::copy(&installed.program, bin.join(name)).map_err(BuildError::io(doing))?;
+    fs::copy(installed.host_program(), bin.join(name)).map_err(BuildError::io(doing))?;
     for link in ["python3", "python"] {
         if Path::new(link) != Path::new(name) {
             std::os::unix::fs::symlink(name, bin.join(link)).map_err(BuildError::io(doing))?;
@@ -197,7 +196,7 @@ fn add_python_names(installed: &Installed, staging: &Path) -> Result<(), BuildEr
 fn compile_stdlib(installed: &Installed, staging: &Path) -> Result<(), BuildError> {
     let library = below(staging, &installed.stdlib);
     let strip = staging.to_string_lossy().into_owned();
-    let status = Command::new(&installed.program)
+    let status = Command::new(installed.host_program())
         .args(["-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"])
         .args(["-s", strip.trim_end_matches('/'), "-p", "/"])
         .arg(&library)

@@ -75,7 +75,7 @@ pub(crate) fn make_assets(session: &mut Session<'_>, assets: &AssetStep<'_>) -> 
         });
     }
     let (decision, notes, layers) = assets.run_all(session, &env)?;
-    cache.put(&key, &layers, &notes)?;
+    cache.put(&key, &layers, &notes, None)?;
     Ok(Assets { layers: in_order(&layers), decision, notes })
 }
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     cache_key::{CacheKey, LayerCache, Lookup},
+    compilers::{compilers, has_compiled_module},
     error::BuildError,
     overlay_upper,
     plan::{NodePlan, PLAN_VERSION},
@@ -60,7 +61,11 @@ pub(crate) fn node_dependencies(
     };
     session.say(&format!("installing, because {reason}"));
     let layers = install(session, node)?;
-    cache.put(&key, &layers, &[])?;
+    let mut is_compiled = false;
+    for digest in layers.values() {
+        is_compiled |= has_compiled_module(&session.input.store.facts(digest)?);
+    }
+    cache.put(&key, &layers, &[], is_compiled.then(compilers))?;
     Ok(Dependencies {
         layers,
         warnings: Vec::new(),

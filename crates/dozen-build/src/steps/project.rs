@@ -7,9 +7,14 @@ use std::path::PathBuf;
 use dozen_model::digest::Digest;
 use rustix::fs::FileType;
 
-use super::{python::PythonStep, session::Session, site_packages};
+use super::{
+    python::{PythonStep, forget_other_compiles},
+    session::Session,
+    site_packages,
+};
 use crate::{
     cache_key::{LayerCache, Lookup},
+    compilers::compilers,
     error::BuildError,
     overlay_upper,
     plan::PLAN_VERSION,
@@ -37,6 +42,7 @@ pub(crate) fn install_project(
         return Ok(digest.clone());
     }
     session.take_tool_cache("uv")?;
+    forget_other_compiles(session)?;
     let store = session.input.store;
     let lower: Vec<PathBuf> = [python.app_layer, dependencies].map(|digest| store.path(digest)).to_vec();
     let (upper, work) = (session.folder("project/upper")?, session.folder("project/work")?);
@@ -58,10 +64,11 @@ pub(crate) fn install_project(
     if !folders.is_empty() {
         python.compile(session, mount, folders)?;
     }
-    site_packages::tidy(&upper.join(".venv"))?;
+    let brought = site_packages::tidy(&upper.join(".venv"))?;
     overlay_upper::settle(&upper, &lower)?;
     let (digest, lease) = store.adopt(&upper, Adoption { whiteouts: true, ..Adoption::default() })?;
     session.leases.push(lease);
-    cache.put(&key, &[("project".to_owned(), digest.clone())].into(), &[])?;
+    let compiled_with = brought.iter().any(|package| package.is_compiled_here).then(compilers);
+    cache.put(&key, &[("project".to_owned(), digest.clone())].into(), &[], compiled_with)?;
     Ok(digest)
 }

@@ -23,13 +23,15 @@ use super::{
 };
 use crate::{
     cache_key::{CacheKey, LayerCache, Lookup},
+    compilers::compilers,
     error::BuildError,
     overlay_upper,
     plan::{PLAN_VERSION, PythonLock, PythonPlan},
     runtime::Installed,
     step::{AppMount, StepEnd, WalledStep},
+    store::{read_json, write_json},
     tree::Tree,
-    tree_copy::Adoption,
+    tree_copy::{Adoption, remove_tree},
     uv_tool::Uv,
 };
 
@@ -76,6 +78,7 @@ pub(crate) fn python_dependencies(
         Lookup::Miss(reason) => reason,
     };
     session.say(&format!("installing, because {reason}"));
+    forget_other_compiles(session)?;
     let (result, lowers) = install(session, python)?;
     let packages = site_packages::tidy(&result.join(".venv"))?;
     if !lowers.is_empty() {
@@ -86,7 +89,8 @@ pub(crate) fn python_dependencies(
     session.leases.push(lease);
     let layers = BTreeMap::from([(Dependencies::PRODUCTION.to_owned(), digest)]);
     let warnings = python.warnings(&packages);
-    cache.put(&key, &layers, &warnings)?;
+    let compiled_with = packages.iter().any(|package| package.is_compiled_here).then(compilers);
+    cache.put(&key, &layers, &warnings, compiled_with)?;
     let decision = format!("{} packages installed by uv {} ({reason})", packages.len(), python.uv.version);
     Ok(Dependencies { layers, warnings, cached: false, decision })
 }
@@ -192,6 +196,23 @@ impl PythonStep<'_> {
         let [major, minor, _] = self.runtime.number().0;
         format!("{VENV}/lib/python{major}.{minor}/site-packages")
     }
+}
+
+/// Removes what uv has compiled and kept for this app, if compilers or headers are others now.
+pub(crate) fn forget_other_compiles(session: &Session<'_>) -> Result<(), BuildError> {
+    let folder = session.tool_cache("uv")?;
+    let known = session.input.store.cache().join("compilers").join(format!("{}.json", session.input.app));
+    let now = compilers();
+    if read_json::<CacheKey>(&known).as_ref() == Some(&now) {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(&folder).map_err(BuildError::io("list uv's cache"))?.flatten() {
+        // uv's folder of what it built from sources; its number is the format's.
+        if entry.file_name().to_string_lossy().starts_with("sdists-") {
+            remove_tree(&entry.path())?;
+        }
+    }
+    write_json(&known, &now)
 }
 
 /// Compiles without `site`, so that nothing of the app runs; one process, in sorted order.

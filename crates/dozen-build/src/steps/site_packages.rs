@@ -35,6 +35,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// Its version.
     pub(crate) version: String,
+    /// Whether it was compiled on this machine. A wheel of an index has another tag.
+    pub(crate) is_compiled_here: bool,
 }
 
 /// Tidies the virtualenv at `venv`; returns what is installed in it, sorted.
@@ -59,8 +61,8 @@ pub(crate) fn tidy(venv: &Path) -> Result<Vec<Package>, BuildError> {
             if kind == FileType::Directory
                 && let Some(stem) = name.strip_suffix(b".dist-info")
             {
-                packages.extend(package_of(stem));
-                tidy_package(folder.as_fd(), &name)?;
+                let is_compiled_here = tidy_package(folder.as_fd(), &name)?;
+                packages.extend(package_of(stem).map(|package| Package { is_compiled_here, ..package }));
             }
         }
     }
@@ -68,7 +70,6 @@ pub(crate) fn tidy(venv: &Path) -> Result<Vec<Package>, BuildError> {
     Ok(packages)
 }
 
-/// `Django-5.2` as in `Django-5.2.dist-info`.
 /// The version of a package in the virtualenv of an image's dependency layer.
 pub fn installed_version(layer: &Path, name: &str) -> Option<String> {
     let tree = Tree::open(layer).ok()?;
@@ -79,15 +80,23 @@ pub fn installed_version(layer: &Path, name: &str) -> Option<String> {
     packages.find(|package| package.name == name).map(|package| package.version)
 }
 
+/// `Django-5.2` as in `Django-5.2.dist-info`.
 fn package_of(stem: &[u8]) -> Option<Package> {
     let (name, version) = std::str::from_utf8(stem).ok()?.rsplit_once('-')?;
-    Some(Package { name: name.to_lowercase().replace(['_', '.'], "-"), version: version.to_owned() })
+    let (name, version) = (name.to_lowercase().replace(['_', '.'], "-"), version.to_owned());
+    Some(Package { name, version, is_compiled_here: false })
 }
 
-fn tidy_package(folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), BuildError> {
+/// Returns whether the package was compiled here.
+fn tidy_package(folder: BorrowedFd<'_>, name: &[u8]) -> Result<bool, BuildError> {
     let doing = "tidy up an installed package";
     let path = Path::new(OsStr::from_bytes(name));
     let info = open_below(folder, path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(BuildError::os(doing))?;
+    let wheel = read(info.as_fd(), "WHEEL")?.unwrap_or_default();
+    let is_compiled_here = String::from_utf8_lossy(&wheel)
+        .lines()
+        .filter_map(|line| line.strip_prefix("Tag:"))
+        .any(|tag| tag.trim().rsplit('-').next().is_some_and(|platform| platform.starts_with("linux_")));
     let mut gone = vec!["uv_cache.json"];
     remove(info.as_fd(), b"uv_cache.json")?;
     let origin = read(info.as_fd(), "direct_url.json")?.unwrap_or_default();
@@ -95,7 +104,7 @@ fn tidy_package(folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), BuildError> {
         gone.push("direct_url.json");
         remove(info.as_fd(), b"direct_url.json")?;
     }
-    let Some(record) = read(info.as_fd(), "RECORD")? else { return Ok(()) };
+    let Some(record) = read(info.as_fd(), "RECORD")? else { return Ok(is_compiled_here) };
     let folder_name = String::from_utf8_lossy(name);
     let is_gone = |line: &[u8]| {
         let line = String::from_utf8_lossy(line);
@@ -107,13 +116,14 @@ fn tidy_package(folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), BuildError> {
     lines.sort();
     let kept = lines.concat();
     if kept == record {
-        return Ok(());
+        return Ok(is_compiled_here);
     }
     remove(info.as_fd(), b"RECORD")?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o644);
     let file = rustix::fs::openat(&info, "RECORD", flags, mode).map_err(BuildError::os(doing))?;
-    File::from(file).write_all(&kept).map_err(BuildError::io(doing))
+    File::from(file).write_all(&kept).map_err(BuildError::io(doing))?;
+    Ok(is_compiled_here)
 }
 
 fn read(folder: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, BuildError> {

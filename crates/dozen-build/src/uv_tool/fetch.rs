@@ -80,7 +80,7 @@ fn by_standard_library(
         "into": wheel,
     });
     let because = |error: &std::io::Error| NotFetched::Because(error.to_string());
-    let mut child = Command::new(&python.program)
+    let mut child = Command::new(python.host_program())
         .args(["-I", "-B", "-c", SCRIPT])
         .envs(network.iter().filter(|(name, _)| name.to_ascii_lowercase().ends_with("_proxy")))
         .current_dir("/")
@@ -104,7 +104,7 @@ fn by_standard_library(
 }
 
 fn has_pip(python: &Installed) -> bool {
-    let status = Command::new(&python.program)
+    let status = Command::new(python.host_program())
         .args(["-m", "pip", "--version"])
         .current_dir("/")
         .stdin(Stdio::null())
@@ -124,7 +124,7 @@ fn by_pip(
     let wish = into.join("wish.txt");
     fs::write(&wish, format!("uv=={UV_VERSION} --hash=sha256:{hash}\n"))
         .map_err(|error| error.to_string())?;
-    let output = Command::new(&python.program)
+    let output = Command::new(python.host_program())
         .args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"])
         .args(["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-cache-dir"])
         // It was just seen to be unreachable.

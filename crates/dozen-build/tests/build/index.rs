@@ -1,4 +1,4 @@
-//! A package index of the test's own: one folder of files, with a password.
+//! A web server of the test's own that serves a few files, such as a package index with a password.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +20,17 @@ pub(crate) struct Index {
 const LOGIN: &str = "dXNlcjphLXNlY3JldC12YWx1ZQ==";
 
 impl Index {
-    /// Serves `files` by their paths; a page of links for paths that end in `/`.
+    /// Serves `files` by their paths, a page of links for paths that end in `/`, to who has the password.
     pub(crate) fn serve(files: &[(&str, Vec<u8>)]) -> Self {
+        Self::start(files, Some(LOGIN))
+    }
+
+    /// Serves files to everybody.
+    pub(crate) fn serve_all(files: &[(&str, Vec<u8>)]) -> Self {
+        Self::start(files, None)
+    }
+
+    fn start(files: &[(&str, Vec<u8>)], login: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let files: Arc<BTreeMap<String, Vec<u8>>> =
@@ -31,7 +40,7 @@ impl Index {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (files, agents) = (Arc::clone(&files), Arc::clone(&agents));
-                std::thread::spawn(move || drop(answer(stream, &files, &agents)));
+                std::thread::spawn(move || drop(answer(stream, &files, (login, &agents))));
             }
         });
         Self { address, asked_by }
@@ -51,7 +60,7 @@ impl Index {
 fn answer(
     mut stream: TcpStream,
     files: &BTreeMap<String, Vec<u8>>,
-    agents: &Mutex<Vec<String>>,
+    (login, agents): (Option<&str>, &Mutex<Vec<String>>),
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
@@ -59,7 +68,7 @@ fn answer(
     let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let agent = head.iter().find_map(|line| line.strip_prefix("User-Agent: ")).unwrap_or_default();
     agents.lock().push(agent.to_owned());
-    let may = head.iter().any(|line| line.ends_with(&format!("Basic {LOGIN}")));
+    let may = login.is_none_or(|login| head.iter().any(|line| line.ends_with(&format!("Basic {login}"))));
     let (status, body) = match files.get(&path) {
         _ if !may => ("401 Unauthorized", &b""[..]),
         Some(body) => ("200 OK", body.as_slice()),

@@ -11,6 +11,7 @@ mod export;
 mod hostile;
 mod index;
 mod layer_store;
+mod pythons;
 mod tools;
 mod walls;
 mod with_registries;

@@ -77,6 +77,20 @@ fn equal_input_gives_an_equal_image_on_another_home_even_when_c_is_compiled() {
     let (one, two) = (Bench::new(), Bench::new());
     let (first, heard) = built(&one, folder.path());
     let (second, _) = built(&two, folder.path());
+    let (again, heard_again) = built(&two, folder.path());
+    assert!(again.cache_hit, "{}", heard_again.lines.join("\n"));
+    // As if another compiler had been here.
+    for entry in std::fs::read_dir(two.home.path().join("cache/dependencies")).unwrap().flatten() {
+        if entry.path().is_file() {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            let other = text.replace(r#""`cc`":""#, r#""`cc`":"an older "#);
+            assert_ne!(other, text);
+            std::fs::write(entry.path(), other).unwrap();
+        }
+    }
+    let (anew, heard_anew) = built(&two, folder.path());
+    let reason = &heard_anew.decisions["install"];
+    assert!(!anew.cache_hit && reason.contains("for what is compiled, changed: `cc`"), "{reason}");
     assert!(
         one.has(&first, &site("markupsafe/_speedups.cpython-311-x86_64-linux-gnu.so"))
             || !cfg!(target_arch = "x86_64"),

@@ -90,25 +90,3 @@ fn a_killed_watcher_costs_nothing_but_the_watching() {
     wait_for("the first release to end", Duration::from_secs(10), || (!is_alive(app)).then_some(()));
     assert!(is_alive(watcher(host)));
 }
-
-#[test]
-fn a_server_left_behind_holds_no_pipe_of_who_started_it() {
-    let watched = Watched(TestHost::without_server());
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    let dozen = watched.0.command(["server", "start", "--detached"]);
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", "exec 3>&1 >/dev/null 2>&1; exec \"$0\" \"$@\""]);
-    shell.arg(dozen.get_program()).args(dozen.get_args()).stdout(writer);
-    shell.env_clear().envs(dozen.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    assert!(shell.status().expect("sh").success());
-    drop(shell);
-
-    let (ended, end) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut reader = reader;
-        let read = std::io::Read::read_to_end(&mut reader, &mut Vec::new());
-        let _ = ended.send(read.is_ok());
-    });
-    assert_eq!(end.recv_timeout(Duration::from_secs(10)), Ok(true), "the server still has the pipe");
-    assert!(control(&watched.0).is_some());
-}
