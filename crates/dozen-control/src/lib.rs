@@ -31,6 +31,7 @@ mod hints;
 mod home;
 mod launcher;
 mod one_off;
+mod patience;
 mod progress;
 mod reconcile;
 mod release_config;
@@ -40,6 +41,8 @@ mod routes;
 mod seal;
 pub mod server;
 mod service_requests;
+#[cfg(test)]
+mod stand;
 mod status;
 mod store;
 mod watch;

@@ -328,10 +328,7 @@ impl Control {
 
     /// Gives a domain to a stage.
     pub fn add_domain(&self, stage: &StageRow, domain: &Domain) -> Result<(), ControlError> {
-        let base = &self.options.domain;
-        if domain.as_str() == base || domain.as_str().ends_with(&format!(".{base}")) {
-            return Err(ControlError::DomainReserved { domain: domain.clone() });
-        }
+        self.refuse_reserved(domain)?;
         self.store.add_domain(stage.key.id, domain)?;
         self.publish()
     }

@@ -19,7 +19,9 @@ use std::{
 };
 
 use dozen_model::route_table::RouteTable;
-use dozen_router::{DropTo, EndpointLoad, Launch, LaunchSettings, bind_listeners, client::RouterClient};
+use dozen_router::{
+    DropTo, EndpointLoad, Launch, LaunchSettings, RouterError, bind_listeners, client::RouterClient,
+};
 use dozen_sandbox::SocketPath;
 use parking_lot::Mutex;
 
@@ -274,10 +276,7 @@ impl RouterLink {
     }
 
     /// One call, on a fresh connection when the old one is gone; bounded patience.
-    fn ask<T>(
-        &self,
-        call: impl Fn(&mut RouterClient) -> Result<T, dozen_router::RouterError>,
-    ) -> Result<T, ControlError> {
+    fn ask<T>(&self, call: impl Fn(&mut RouterClient) -> Result<T, RouterError>) -> Result<T, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut client = self.client.lock();
@@ -286,6 +285,10 @@ impl RouterLink {
             }
             let failed = match client.as_mut().map(&call) {
                 Some(Ok(answer)) => return Ok(answer),
+                // It is there and has answered: asking again changes nothing.
+                Some(Err(refused @ RouterError::Refused(_))) => {
+                    return Err(ControlError::Router(refused.to_string()));
+                }
                 Some(Err(error)) => error.to_string(),
                 None => "its socket does not answer".to_owned(),
             };

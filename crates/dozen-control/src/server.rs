@@ -13,6 +13,7 @@ use crate::{
     control::{Control, ServerOptions},
     error::ControlError,
     home::Home,
+    store::StageRow,
     worker::Job,
 };
 
@@ -53,16 +54,39 @@ fn recover(control: &Arc<Control>) -> Result<(), ControlError> {
     control.watch_instances();
     let stages = control.store.stages()?;
     for stage in &stages {
-        control.recover(stage)?;
+        // One stage must not keep all others from being served.
+        if let Err(error) = control.recover(stage) {
+            let (app, stage) = (&stage.key.app, &stage.key.stage);
+            tracing::error!(%app, %stage, "could not find a stage again: {}", error.body().message);
+        }
     }
     control.sweep()?;
-    control.publish()?;
-    for stage in &stages {
-        control.drain_all(&stage.key)?;
-        control.worker(stage.key.id).send(Job::Recover);
+    control.tell_resting_domains()?;
+    match control.publish() {
+        Ok(()) => go_on(control, &stages),
+        Err(error) => {
+            tracing::error!("the router has an old table: {}", error.body().message);
+            let (control, stages) = (Arc::clone(control), stages.clone());
+            std::thread::spawn(move || {
+                if control.until_done("give the router its table", || control.publish()).is_some() {
+                    go_on(&control, &stages);
+                }
+            });
+        }
     }
     tracing::info!(stages = stages.len(), listen = control.router.listen().join(","), "serving");
     Ok(())
+}
+
+/// What waits for the first table: the end of what drains, since a router with an older one may
+/// still send requests there, and every change.
+fn go_on(control: &Arc<Control>, stages: &[StageRow]) {
+    for stage in stages {
+        if let Err(error) = control.drain_all(&stage.key) {
+            tracing::error!(app = %stage.key.app, "could not go on draining: {error}");
+        }
+        control.worker(stage.key.id).send(Job::Recover);
+    }
 }
 
 /// Starts the router again when it dies, and gives it the table.
