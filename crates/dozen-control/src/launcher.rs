@@ -126,7 +126,8 @@ impl Control {
         Ok(row)
     }
 
-    /// Starts a recorded process. One that cannot be started is ended again.
+    /// Starts a recorded process. One that cannot be started is ended again; its row says so only
+    /// when nothing of it is left.
     pub(crate) fn start_launch(
         &self,
         stage: &StageKey,
@@ -139,7 +140,12 @@ impl Control {
         match started {
             Ok(_) => Ok(()),
             Err(error) => {
-                self.clear_launch(launch, "did not start")?;
+                match self.supervisor.kill(&launch_id(launch)) {
+                    Ok(_) | Err(RunError::NoSuchLaunch { .. }) => {
+                        self.clear_launch(launch, "did not start")?
+                    }
+                    Err(unsure) => tracing::error!(instance = %launch.name, "could not end it: {unsure}"),
+                }
                 Err(error)
             }
         }

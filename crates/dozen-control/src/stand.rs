@@ -12,6 +12,7 @@ use dozen_model::{
 
 use crate::{
     control::{Control, ServerOptions},
+    engine::Change,
     launcher::{NewLaunch, launch_id},
     release_config::ReleaseConfig,
     store::{
@@ -106,6 +107,13 @@ impl Stand {
             GoLive { stage: self.key.id, release, config: &[], attachments: &[], domains: &[], start: true };
         self.control.store.make_current(&live).unwrap();
         (deploy, release)
+    }
+
+    /// A change, as the engine's steps see it.
+    pub(crate) fn change(&self, deploy: i64) -> Change {
+        let deploy = self.control.store.deploy(deploy).unwrap().unwrap();
+        let work = self.control.work(deploy.id, deploy.number, &self.key);
+        Change { control: Arc::clone(&self.control), stage: self.stage(), deploy, work }
     }
 
     /// The row of a process that never ran, in this state.

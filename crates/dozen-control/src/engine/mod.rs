@@ -7,7 +7,7 @@
 //! Each step is recorded before and after its work, so a server that is killed anywhere goes on
 //! at the next start: steps that are done are skipped, the one that was under way runs again (the
 //! release phase instead is adopted, or failed when its result is not known: it never runs
-//! twice). A step that refuses makes the steps before it undone, last first; what served before
+//! twice, and a change ends only when its phase is seen dead). A step that refuses makes the steps before it undone, last first; what served before
 //! serves on. After `route` has committed there is no way back, only forward: the route table
 //! follows from the store.
 //!
@@ -30,6 +30,7 @@ mod assemble;
 mod build;
 mod hold;
 mod phase;
+mod phase_end;
 mod route;
 mod source;
 mod start;
@@ -63,7 +64,7 @@ pub const STEPS: [Step; 6] = [
         undo: Undo::Not("layers are shared; unused ones are pruned later"),
     },
     Step { name: "assemble", run: assemble::assemble, undo: Undo::By(assemble::fail_release) },
-    Step { name: "release-phase", run: phase::run, undo: Undo::By(hold::let_requests_through) },
+    Step { name: "release-phase", run: phase::run, undo: Undo::By(phase_end::undo) },
     Step { name: "start", run: start::start, undo: Undo::By(start::stop_started) },
     Step { name: "route", run: route::route, undo: Undo::Not("the new release serves") },
 ];
@@ -170,6 +171,10 @@ impl Change {
             if let (true, Undo::By(undo)) = (begun, &step.undo)
                 && let Err(problem) = undo(self)
             {
+                if self.control.is_ending() {
+                    // The next server goes on with the change, as if the failure were to come yet.
+                    return Ok(());
+                }
                 tracing::error!(step = step.name, "could not undo a step: {problem}");
             }
         }
