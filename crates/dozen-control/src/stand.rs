@@ -12,7 +12,7 @@ use dozen_model::{
 
 use crate::{
     control::{Control, ServerOptions},
-    engine::Change,
+    engine::{Change, ChangeRequest},
     launcher::{NewLaunch, launch_id},
     release_config::ReleaseConfig,
     store::{
@@ -59,8 +59,15 @@ impl Stand {
 
     /// A change in the queue.
     pub(crate) fn queue(&self, kind: DeployKind) -> DeployRow {
+        self.queue_request(kind, &ChangeRequest::default())
+    }
+
+    /// A change in the queue that asks for this.
+    pub(crate) fn queue_request(&self, kind: DeployKind, request: &ChangeRequest) -> DeployRow {
         let source = crate::api::wire::DeploySource::default();
-        let new = NewDeploy { kind, source: &source, sealed_request: None, who: "me" };
+        let text = serde_json::to_vec(request).unwrap();
+        let sealed_request = Some(self.control.key.seal(&self.key.owner("change"), &text));
+        let new = NewDeploy { kind, source: &source, sealed_request, who: "me" };
         self.control.store.queue_deploy(self.key.id, &new, |_| Ok(())).unwrap()
     }
 

@@ -28,6 +28,7 @@ use crate::{
 
 mod assemble;
 mod build;
+mod first;
 mod hold;
 mod phase;
 mod phase_end;
@@ -109,7 +110,7 @@ pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) 
     let work = control.work(deploy.id, deploy.number, &stage.key);
     control.store.begin_deploy(deploy.id)?;
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
-    let result = change.run_steps();
+    let result = if first::is_before_first(&change) { first::keep(&change) } else { change.run_steps() };
     if control.is_ending() && result.is_err() {
         // Not the change's fault: the next server goes on with it.
         return Ok(());

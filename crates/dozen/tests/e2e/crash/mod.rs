@@ -4,6 +4,7 @@
 
 mod deploys;
 mod failures;
+mod first;
 mod instances;
 mod load;
 mod logs;
