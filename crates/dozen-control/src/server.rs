@@ -31,6 +31,7 @@ pub fn run(options: ServerOptions) -> Result<(), ControlError> {
     control.router.start()?;
     recover(&control)?;
     keep_router(&control);
+    keep_table(&control);
     keep_logs(&control);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -105,6 +106,20 @@ fn keep_router(control: &Arc<Control>) {
                 Err(error) => tracing::error!("could not start the router: {error}"),
             }
             control.router.wait_for_end(ROUTER_BEAT);
+        }
+    });
+}
+
+/// Gives the router a table that did not arrive, so that nothing waits for the next change: a stage
+/// whose requests were held, or one that is gone.
+fn keep_table(control: &Arc<Control>) {
+    let control = Arc::clone(control);
+    std::thread::spawn(move || {
+        loop {
+            control.router.wait_until_stale();
+            if control.until_done("give the router its table", || control.publish()).is_none() {
+                return;
+            }
         }
     });
 }

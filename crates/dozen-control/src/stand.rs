@@ -141,6 +141,15 @@ impl Stand {
         folder
     }
 
+    /// Waits for a state, with a deadline.
+    pub(crate) fn wait_for(&self, what: &str, mut look: impl FnMut() -> bool) {
+        let began = std::time::Instant::now();
+        while !look() {
+            assert!(began.elapsed() < std::time::Duration::from_secs(10), "waited for {what}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     /// The state of a launch now.
     pub(crate) fn state_of(&self, launch: &LaunchRow) -> LaunchState {
         self.control.store.launch(&launch.id).unwrap().unwrap().state

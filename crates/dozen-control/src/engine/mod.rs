@@ -9,7 +9,7 @@
 //! release phase instead is adopted, or failed when its result is not known: it never runs
 //! twice, and a change ends only when its phase is seen dead). A step that refuses makes the steps before it undone, last first; what served before
 //! serves on. After `route` has committed there is no way back, only forward: the route table
-//! follows from the store.
+//! follows from the store, and what cannot be done in this moment is tried until it is.
 //!
 //! One change at a time for a stage: its worker ([`crate::worker`]) calls [`drive`].
 //!
@@ -110,22 +110,57 @@ pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) 
     let work = control.work(deploy.id, deploy.number, &stage.key);
     control.store.begin_deploy(deploy.id)?;
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
-    let result = if first::is_before_first(&change) { first::keep(&change) } else { change.run_steps() };
+    let result = if first::is_before_first(&change) { first::keep(&change) } else { change.run() };
     if control.is_ending() && result.is_err() {
         // Not the change's fault: the next server goes on with it.
         return Ok(());
     }
-    change.refresh()?;
-    let ended = match &result {
-        Ok(()) => change.succeed(),
-        Err(error) => change.fail(error),
-    };
-    let _ = source::remove(&change);
-    control.work_ended(change.deploy.id);
-    ended
+    let recorded = control.until_done("record how a change ended", || {
+        change.refresh()?;
+        match &result {
+            Ok(()) => change.succeed(),
+            Err(error) => change.fail(error),
+        }
+    });
+    if recorded.is_some() {
+        let _ = source::remove(&change);
+        control.work_ended(change.deploy.id);
+    }
+    Ok(())
 }
 
 impl Change {
+    /// Runs the steps; behind the commit of `route`, as often as it takes: the release serves, and
+    /// what could not be done about it, such as telling the router, is no failure of the change.
+    fn run(&mut self) -> Result<(), ControlError> {
+        let control = Arc::clone(&self.control);
+        let mut refused = None;
+        let mut told = false;
+        let ended = control.until_done("bring a committed release to its routes", || {
+            let Err(error) = self.run_steps() else { return Ok(()) };
+            if !self.is_committed()? {
+                refused = Some(error);
+                return Ok(());
+            }
+            if !std::mem::replace(&mut told, true) {
+                let text = format!("the release is there but not routed yet: {}", error.body().message);
+                self.work.progress.warn(text);
+            }
+            Err(error)
+        });
+        match (ended, refused) {
+            (Some(()), None) => Ok(()),
+            (Some(()), Some(error)) => Err(error),
+            (None, _) => Err(ControlError::Cancelled),
+        }
+    }
+
+    /// Whether the change's release is the one that serves; each change makes its own.
+    fn is_committed(&mut self) -> Result<bool, ControlError> {
+        self.refresh()?;
+        Ok(self.deploy.release.is_some() && self.stage.current == self.deploy.release)
+    }
+
     fn run_steps(&mut self) -> Result<(), ControlError> {
         for step in &STEPS {
             self.refresh()?;
@@ -174,7 +209,7 @@ impl Change {
             {
                 if self.control.is_ending() {
                     // The next server goes on with the change, as if the failure were to come yet.
-                    return Ok(());
+                    return Err(ControlError::Cancelled);
                 }
                 tracing::error!(step = step.name, "could not undo a step: {problem}");
             }
@@ -189,3 +224,6 @@ impl Change {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

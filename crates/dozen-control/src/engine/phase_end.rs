@@ -89,7 +89,7 @@ mod tests {
         stand.damage(&phase);
         stand.control.store.begin_step(deploy.id, "release-phase").unwrap();
         stand.control.end();
-        stand.change(deploy.id).fail(&ControlError::NoProcesses).unwrap();
+        stand.change(deploy.id).fail(&ControlError::NoProcesses).unwrap_err();
         let deploy = stand.control.store.deploy(deploy.id).unwrap().unwrap();
         assert_eq!((deploy.state, stand.state_of(&phase)), (DeployState::Running, LaunchState::Serving));
     }
