@@ -171,6 +171,16 @@ impl Control {
         Ok(self.supervisor.adopt(&launch_id(launch), again)?)
     }
 
+    /// The same, however long it takes: an error says neither that it lives nor that it is dead.
+    /// `None` when somebody else has ended it, or the server ends.
+    pub(crate) fn adopt_patiently(&self, stage: &StageKey, launch: &LaunchRow) -> Option<Adoption> {
+        let what = format!("take over {} of {}", launch.name, stage.app);
+        self.until_done(&what, || match self.store.launch(&launch.id)? {
+            Some(row) if row.state != LaunchState::Ended => self.adopt_launch(stage, launch).map(Some),
+            _ => Ok(None),
+        })?
+    }
+
     fn spec(
         &self,
         stage: &StageKey,

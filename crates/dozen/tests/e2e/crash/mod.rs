@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`deploys`], which kills control at every step of the release engine.
 
+mod adoption;
 mod deploys;
 mod failures;
 mod first;
