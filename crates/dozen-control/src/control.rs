@@ -320,7 +320,7 @@ impl Control {
 
     /// Every address of a stage: the automatic one, then its domains.
     pub(crate) fn urls(&self, stage: &StageKey) -> Vec<String> {
-        let domains = self.store.domains(stage.id).unwrap_or_default();
+        let domains = self.routed_domains(stage.id).unwrap_or_default();
         let own = self.automatic_host(&stage.app, &stage.stage);
         std::iter::once(self.url_of(&own))
             .chain(domains.iter().map(|name| self.url_of(name.as_str())))
@@ -330,8 +330,7 @@ impl Control {
     /// The host that probes use: the first domain of the user's, else the automatic one.
     pub(crate) fn probe_host(&self, stage: &StageKey) -> String {
         let own = || self.automatic_host(&stage.app, &stage.stage);
-        self.store
-            .domains(stage.id)
+        self.routed_domains(stage.id)
             .ok()
             .and_then(|names| Some(names.first()?.to_string()))
             .unwrap_or_else(own)

@@ -131,7 +131,8 @@ impl Control {
         Ok(row)
     }
 
-    /// Starts a recorded process. One that cannot be started is ended again.
+    /// Starts a recorded process. One that cannot be started is ended again; its row says so only
+    /// when nothing of it is left.
     pub(crate) fn start_launch(
         &self,
         stage: &StageKey,
@@ -144,7 +145,12 @@ impl Control {
         match started {
             Ok(_) => Ok(()),
             Err(error) => {
-                self.clear_launch(launch, "did not start")?;
+                match self.supervisor.kill(&launch_id(launch)) {
+                    Ok(_) | Err(RunError::NoSuchLaunch { .. }) => {
+                        self.clear_launch(launch, "did not start")?
+                    }
+                    Err(unsure) => tracing::error!(instance = %launch.name, "could not end it: {unsure}"),
+                }
                 Err(error)
             }
         }
@@ -168,6 +174,16 @@ impl Control {
             self.spec(stage, launch, &loaded, &Caller::default()).map_err(refused)
         };
         Ok(self.supervisor.adopt(&launch_id(launch), again)?)
+    }
+
+    /// The same, however long it takes: an error says neither that it lives nor that it is dead.
+    /// `None` when somebody else has ended it, or the server ends.
+    pub(crate) fn adopt_patiently(&self, stage: &StageKey, launch: &LaunchRow) -> Option<Adoption> {
+        let what = format!("take over {} of {}", launch.name, stage.app);
+        self.until_done(&what, || match self.store.launch(&launch.id)? {
+            Some(row) if row.state != LaunchState::Ended => self.adopt_launch(stage, launch).map(Some),
+            _ => Ok(None),
+        })?
     }
 
     fn spec(

@@ -32,6 +32,7 @@ mod hints;
 mod home;
 mod launcher;
 mod one_off;
+mod patience;
 mod progress;
 mod reconcile;
 mod release_config;
@@ -41,6 +42,8 @@ mod routes;
 mod seal;
 pub mod server;
 mod service_requests;
+#[cfg(test)]
+mod stand;
 mod status;
 mod store;
 mod watch;

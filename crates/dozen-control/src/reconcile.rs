@@ -210,7 +210,9 @@ impl Control {
         for deploy in self.store.open_deploys(stage.key.id)? {
             let Some(number) = deploy.release else { continue };
             let phase_began = self.store.phase_launch(deploy.id)?.is_some();
-            if phase_began && self.holds_writes(stage, &self.load(&stage.key, number)?)? {
+            let holds = || self.holds_writes(stage, &self.load(&stage.key, number)?);
+            // Where it cannot be told they wait: the change's end lets them through either way.
+            if phase_began && holds().unwrap_or(true) {
                 self.set_hold(stage.key.id, Hold::Unsafe);
             }
         }
@@ -242,9 +244,11 @@ impl Control {
                 Ok(Adoption::Exited(_)) if launch.purpose == Purpose::OneOff => continue,
                 Ok(Adoption::Exited(reason)) => Some(reason.to_string()),
                 Ok(Adoption::Gone) => Some("gone".to_owned()),
+                // Nobody knows whether it lives: it keeps its row, its port and its place.
                 Err(error) => {
                     tracing::warn!(instance = %launch.name, "could not adopt an instance: {error}");
-                    Some("lost".to_owned())
+                    self.adopt_later(&stage.key, &launch);
+                    None
                 }
             };
             if let Some(outcome) = ended {

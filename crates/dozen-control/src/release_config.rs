@@ -77,12 +77,7 @@ impl ReleaseConfig {
     /// The rows that the stage's config is made of: what a user set and what was generated.
     pub(crate) fn rows(&self, key: &Key, stage: &StageKey) -> Vec<ConfigRow> {
         let kept = self.vars.iter().filter(|(_, value)| value.origin == "set" || value.origin == "generated");
-        let row = |(name, value): (&ConfigVar, &Value)| ConfigRow {
-            name: name.clone(),
-            sealed: key.seal(&stage.owner(name.as_str()), &value.bytes),
-            origin: value.origin.clone(),
-        };
-        kept.map(row).collect()
+        kept.map(|(name, value)| sealed_row(key, stage, name.clone(), value)).collect()
     }
 
     /// Values long enough to be looked for in logs.
@@ -90,6 +85,12 @@ impl ReleaseConfig {
         let long = self.vars.values().filter(|value| value.origin != "default" && value.bytes.len() >= 8);
         long.map(|value| value.bytes.clone()).collect()
     }
+}
+
+/// A value as the stage's config keeps it.
+pub(crate) fn sealed_row(key: &Key, stage: &StageKey, name: ConfigVar, value: &Value) -> ConfigRow {
+    let sealed = key.seal(&stage.owner(name.as_str()), &value.bytes);
+    ConfigRow { name, sealed, origin: value.origin.clone() }
 }
 
 /// Opens the stage's config.

@@ -18,8 +18,8 @@ use crate::{
     engine::ChangeRequest,
     error::ControlError,
     progress::ProgressLog,
-    release_config::{ReleaseConfig, Value, check_size, from_base64, stage_vars},
-    store::{DeployKind, DeployRow, NewDeploy, StageRow},
+    release_config::{Value, check_size, from_base64, sealed_row, stage_vars},
+    store::{DeployKind, DeployRow, ForFirst, NewDeploy, StageRow},
     worker::Job,
 };
 
@@ -173,13 +173,16 @@ impl Control {
                 return Err(ControlError::NotSet { name: name.clone(), nearest: near });
             }
         }
+        let mut set = Vec::new();
         for (name, value) in &change.set {
-            vars.insert(name.parse()?, Value { origin: "set".into(), bytes: from_base64(name, value)? });
+            let value = Value { origin: "set".into(), bytes: from_base64(name, value)? };
+            set.push(sealed_row(&self.key, key, name.parse()?, &value));
+            vars.insert(name.parse()?, value);
         }
         check_size(&key.app, &vars)?;
-        if stage.current.is_none() {
-            let config = ReleaseConfig { vars, bound: Vec::new() };
-            self.store.replace_config(key.id, &config.rows(&self.key, key))?;
+        let unset = change.unset.iter().map(|name| name.parse()).collect::<Result<Vec<ConfigVar>, _>>()?;
+        let kept = ForFirst { set: &set, unset: &unset, ..ForFirst::default() };
+        if self.store.keep_for_first(key.id, &kept, None)? {
             return Ok(kept_for_the_first_release());
         }
         let request = ChangeRequest {
@@ -322,10 +325,7 @@ impl Control {
 
     /// Gives a domain to a stage.
     pub fn add_domain(&self, stage: &StageRow, domain: &Domain) -> Result<(), ControlError> {
-        let base = &self.options.domain;
-        if domain.as_str() == base || domain.as_str().ends_with(&format!(".{base}")) {
-            return Err(ControlError::DomainReserved { domain: domain.clone() });
-        }
+        self.refuse_reserved(domain)?;
         self.store.add_domain(stage.key.id, domain)?;
         self.reach(Place::DomainRecorded);
         self.publish()
@@ -383,10 +383,13 @@ fn finished(urls: Vec<String>) -> Progress {
     Progress::Finished { outcome: Outcome::Succeeded, release: None, urls, error: None }
 }
 
+/// What is said of a change of a stage that has no release.
+pub(crate) const KEPT: &str = "kept for the first release: `dozen deploy` makes it";
+
 /// The answer to a change of a stage that has no release: it is kept, nothing has to run.
 pub(crate) fn kept_for_the_first_release() -> Arc<ProgressLog> {
     let progress = ProgressLog::heard();
-    progress.hint("kept for the first release: `dozen deploy` makes it");
+    progress.hint(KEPT);
     progress.send(finished(Vec::new()));
     Arc::new(progress)
 }

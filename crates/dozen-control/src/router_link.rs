@@ -19,9 +19,11 @@ use std::{
 };
 
 use dozen_model::route_table::RouteTable;
-use dozen_router::{DropTo, EndpointLoad, Launch, LaunchSettings, bind_listeners, client::RouterClient};
+use dozen_router::{
+    DropTo, EndpointLoad, Launch, LaunchSettings, RouterError, bind_listeners, client::RouterClient,
+};
 use dozen_sandbox::SocketPath;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::{
     control::ServerOptions,
@@ -46,6 +48,8 @@ pub(crate) struct RouterLink {
     launch: Mutex<Option<Launch>>,
     client: Mutex<Option<RouterClient>>,
     generation: Mutex<u64>,
+    is_stale: Mutex<bool>,
+    stale: Condvar,
     port: AtomicU16,
     pid: AtomicU32,
 }
@@ -62,6 +66,8 @@ impl RouterLink {
             launch: Mutex::default(),
             client: Mutex::default(),
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
+            is_stale: Mutex::new(false),
+            stale: Condvar::new(),
             port: AtomicU16::new(0),
             pid: AtomicU32::new(0),
         }
@@ -254,8 +260,19 @@ impl RouterLink {
     ) -> Result<(), ControlError> {
         let mut generation = self.generation.lock();
         *generation += 1;
-        let table = make(*generation)?;
-        self.ask(|client| client.set_table(&table)).map(|_| ())
+        let given = make(*generation).and_then(|table| self.ask(|client| client.set_table(&table)));
+        // Within the lock: a later table that arrived must not be told apart as missing.
+        *self.is_stale.lock() = given.is_err();
+        self.stale.notify_all();
+        given.map(|_| ())
+    }
+
+    /// Sleeps until a table did not arrive, for whoever gives it again.
+    pub(crate) fn wait_until_stale(&self) {
+        let mut is_stale = self.is_stale.lock();
+        while !*is_stale {
+            self.stale.wait(&mut is_stale);
+        }
     }
 
     /// What an endpoint has in flight.
@@ -274,10 +291,7 @@ impl RouterLink {
     }
 
     /// One call, on a fresh connection when the old one is gone; bounded patience.
-    fn ask<T>(
-        &self,
-        call: impl Fn(&mut RouterClient) -> Result<T, dozen_router::RouterError>,
-    ) -> Result<T, ControlError> {
+    fn ask<T>(&self, call: impl Fn(&mut RouterClient) -> Result<T, RouterError>) -> Result<T, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut client = self.client.lock();
@@ -286,12 +300,17 @@ impl RouterLink {
             }
             let failed = match client.as_mut().map(&call) {
                 Some(Ok(answer)) => return Ok(answer),
+                // It is there and has answered: asking again changes nothing.
+                Some(Err(refused @ RouterError::Refused(_))) => {
+                    return Err(ControlError::Router(refused.to_string()));
+                }
                 Some(Err(error)) => error.to_string(),
                 None => "its socket does not answer".to_owned(),
             };
             *client = None;
             drop(client);
-            if Instant::now() >= deadline {
+            // Without a launch nobody starts one: before the first, and at the server's end.
+            if Instant::now() >= deadline || self.launch.lock().is_none() {
                 return Err(ControlError::Router(failed));
             }
             std::thread::sleep(Duration::from_millis(10));

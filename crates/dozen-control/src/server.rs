@@ -13,6 +13,7 @@ use crate::{
     control::{Control, ServerOptions},
     error::ControlError,
     home::Home,
+    store::StageRow,
     worker::Job,
 };
 
@@ -30,6 +31,7 @@ pub fn run(options: ServerOptions) -> Result<(), ControlError> {
     control.router.start()?;
     recover(&control)?;
     keep_router(&control);
+    keep_table(&control);
     keep_logs(&control);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -53,17 +55,42 @@ fn recover(control: &Arc<Control>) -> Result<(), ControlError> {
     control.watch_instances();
     let stages = control.store.stages()?;
     for stage in &stages {
-        control.recover(stage)?;
+        // One stage must not keep all others from being served.
+        if let Err(error) = control.recover(stage) {
+            let (app, stage) = (&stage.key.app, &stage.key.stage);
+            tracing::error!(%app, %stage, "could not find a stage again: {}", error.body().message);
+        }
     }
     control.sweep()?;
-    control.publish()?;
-    control.go_on_destroying()?;
-    for stage in stages.iter().filter(|stage| !stage.doomed) {
-        control.drain_all(&stage.key)?;
-        control.worker(stage.key.id).send(Job::Recover);
+    control.tell_resting_domains()?;
+    match control.publish() {
+        Ok(()) => go_on(control, &stages),
+        Err(error) => {
+            tracing::error!("the router has an old table: {}", error.body().message);
+            let (control, stages) = (Arc::clone(control), stages.clone());
+            std::thread::spawn(move || {
+                if control.until_done("give the router its table", || control.publish()).is_some() {
+                    go_on(&control, &stages);
+                }
+            });
+        }
     }
     tracing::info!(stages = stages.len(), listen = control.router.listen().join(","), "serving");
     Ok(())
+}
+
+/// What waits for the first table: the end of what drains, since a router with an older one may
+/// still send requests there, and every change.
+fn go_on(control: &Arc<Control>, stages: &[StageRow]) {
+    if let Err(error) = control.go_on_destroying() {
+        tracing::error!("could not go on destroying: {error}");
+    }
+    for stage in stages.iter().filter(|stage| !stage.doomed) {
+        if let Err(error) = control.drain_all(&stage.key) {
+            tracing::error!(app = %stage.key.app, "could not go on draining: {error}");
+        }
+        control.worker(stage.key.id).send(Job::Recover);
+    }
 }
 
 /// Starts the router again when it dies, and gives it the table.
@@ -82,6 +109,20 @@ fn keep_router(control: &Arc<Control>) {
                 Err(error) => tracing::error!("could not start the router: {error}"),
             }
             control.router.wait_for_end(ROUTER_BEAT);
+        }
+    });
+}
+
+/// Gives the router a table that did not arrive, so that nothing waits for the next change: a stage
+/// whose requests were held, or one that is gone.
+fn keep_table(control: &Arc<Control>) {
+    let control = Arc::clone(control);
+    std::thread::spawn(move || {
+        loop {
+            control.router.wait_until_stale();
+            if control.until_done("give the router its table", || control.publish()).is_none() {
+                return;
+            }
         }
     });
 }

@@ -19,7 +19,7 @@ use crate::{
     error::ControlError,
     progress::ProgressLog,
     requests::kept_for_the_first_release,
-    store::{AttachmentRow, DeployKind, ServiceRow, StageKey, StageRow},
+    store::{AttachmentRow, DeployKind, ForFirst, ServiceRow, StageKey, StageRow},
 };
 
 impl Control {
@@ -65,10 +65,9 @@ impl Control {
                 service: self.service_name(&stage.key, row.service)?,
             });
         }
-        if stage.current.is_none() {
-            let mut rows = rows;
-            rows.push(AttachmentRow { var, service: service.id });
-            self.store.replace_attachments(stage.key.id, &rows)?;
+        let attach = [AttachmentRow { var: var.clone(), service: service.id }];
+        let kept = ForFirst { attach: &attach, ..ForFirst::default() };
+        if self.store.keep_for_first(stage.key.id, &kept, None)? {
             return Ok(kept_for_the_first_release());
         }
         let request = ChangeRequest {
@@ -87,13 +86,12 @@ impl Control {
         who: &str,
     ) -> Result<Arc<ProgressLog>, ControlError> {
         let service = self.service_row(&stage.key, name)?;
-        let mut rows = self.store.attachments(stage.key.id)?;
+        let rows = self.store.attachments(stage.key.id)?;
         if rows.iter().all(|row| row.service != service.id) {
             return Err(ControlError::NotAttached { name: name.clone() });
         }
-        if stage.current.is_none() {
-            rows.retain(|row| row.service != service.id);
-            self.store.replace_attachments(stage.key.id, &rows)?;
+        let kept = ForFirst { detach: &[service.id], ..ForFirst::default() };
+        if self.store.keep_for_first(stage.key.id, &kept, None)? {
             return Ok(kept_for_the_first_release());
         }
         let request = ChangeRequest {

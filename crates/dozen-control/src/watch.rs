@@ -95,16 +95,35 @@ impl Control {
         Ok(())
     }
 
+    /// Takes a launch over as soon as that can be done, in a thread of its own.
+    pub(crate) fn adopt_later(self: &Arc<Self>, stage: &StageKey, launch: &LaunchRow) {
+        let (control, stage, launch) = (Arc::clone(self), stage.clone(), launch.clone());
+        std::thread::spawn(move || {
+            if let Err(error) = control.take_over(&stage, &launch) {
+                tracing::error!(instance = %launch.name, "could not clear an instance: {}", error.body().message);
+            }
+        });
+    }
+
     fn replace_shim(self: &Arc<Self>, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
         self.say(
             stage,
             &launch.name.to_string(),
             &format!("the shim of {} died and is replaced", launch.name),
         );
-        match self.adopt_launch(stage, launch)? {
+        self.take_over(stage, launch)
+    }
+
+    /// No second event comes for it, and an app without a shim stalls when its pipe is full: so it
+    /// is tried until it is done.
+    fn take_over(self: &Arc<Self>, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
+        let Some(adoption) = self.adopt_patiently(stage, launch) else { return Ok(()) };
+        match adoption {
             Adoption::Running(_) => Ok(()),
             // The release phase's own step takes its result.
             _ if launch.purpose == Purpose::ReleasePhase => Ok(()),
+            // Whoever watches hears of its end and clears it away.
+            Adoption::Exited(_) if launch.purpose == Purpose::OneOff => Ok(()),
             Adoption::Exited(reason) => self.ended_unseen(stage, launch, &reason.to_string()),
             Adoption::Gone => self.ended_unseen(stage, launch, "gone"),
         }

@@ -43,6 +43,5 @@ mod walls;
 pub use error::SandboxError;
 pub use process_identity::{ProcessIdentity, boot_id};
 pub use shim::shim_main;
-pub use sys::descriptors::close_all_on_exec;
 pub use socket_path::SocketPath;
 pub use sys::descriptors::close_all_on_exec;

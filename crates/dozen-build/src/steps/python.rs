@@ -78,6 +78,7 @@ pub(crate) fn python_dependencies(
         Lookup::Miss(reason) => reason,
     };
     session.say(&format!("installing, because {reason}"));
+    session.take_tool_cache("uv")?;
     forget_other_compiles(session)?;
     let (result, lowers) = install(session, python)?;
     let packages = site_packages::tidy(&result.join(".venv"))?;
@@ -231,7 +232,6 @@ fn install(
     session: &mut Session<'_>,
     python: &PythonStep<'_>,
 ) -> Result<(PathBuf, Vec<PathBuf>), BuildError> {
-    session.take_tool_cache("uv")?;
     let place = session.folder("dependencies")?;
     let (mount, result, lowers) = if python.plan.needs_tree {
         let lower = vec![session.input.store.path(python.app_layer)];

@@ -7,9 +7,9 @@
 //! Each step is recorded before and after its work, so a server that is killed anywhere goes on
 //! at the next start: steps that are done are skipped, the one that was under way runs again (the
 //! release phase instead is adopted, or failed when its result is not known: it never runs
-//! twice). A step that refuses makes the steps before it undone, last first; what served before
+//! twice, and a change ends only when its phase is seen dead). A step that refuses makes the steps before it undone, last first; what served before
 //! serves on. After `route` has committed there is no way back, only forward: the route table
-//! follows from the store.
+//! follows from the store, and what cannot be done in this moment is tried until it is.
 //!
 //! One change at a time for a stage: its worker ([`crate::worker`]) calls [`drive`].
 //!
@@ -28,8 +28,10 @@ use crate::{
 
 mod assemble;
 mod build;
+mod first;
 mod hold;
 mod phase;
+mod phase_end;
 mod route;
 mod source;
 mod start;
@@ -63,7 +65,7 @@ pub const STEPS: [Step; 6] = [
         undo: Undo::Not("layers are shared; unused ones are pruned later"),
     },
     Step { name: "assemble", run: assemble::assemble, undo: Undo::By(assemble::fail_release) },
-    Step { name: "release-phase", run: phase::run, undo: Undo::By(hold::let_requests_through) },
+    Step { name: "release-phase", run: phase::run, undo: Undo::By(phase_end::undo) },
     Step { name: "start", run: start::start, undo: Undo::By(start::stop_started) },
     Step { name: "route", run: route::route, undo: Undo::Not("the new release serves") },
 ];
@@ -108,22 +110,57 @@ pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) 
     let work = control.work(deploy.id, deploy.number, &stage.key);
     control.store.begin_deploy(deploy.id)?;
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
-    let result = change.run_steps();
+    let result = if first::is_before_first(&change) { first::keep(&change) } else { change.run() };
     if control.is_ending() && result.is_err() {
         // Not the change's fault: the next server goes on with it.
         return Ok(());
     }
-    change.refresh()?;
-    let ended = match &result {
-        Ok(()) => change.succeed(),
-        Err(error) => change.fail(error),
-    };
-    let _ = source::remove(&change);
-    control.work_ended(change.deploy.id);
-    ended
+    let recorded = control.until_done("record how a change ended", || {
+        change.refresh()?;
+        match &result {
+            Ok(()) => change.succeed(),
+            Err(error) => change.fail(error),
+        }
+    });
+    if recorded.is_some() {
+        let _ = source::remove(&change);
+        control.work_ended(change.deploy.id);
+    }
+    Ok(())
 }
 
 impl Change {
+    /// Runs the steps; behind the commit of `route`, as often as it takes: the release serves, and
+    /// what could not be done about it, such as telling the router, is no failure of the change.
+    fn run(&mut self) -> Result<(), ControlError> {
+        let control = Arc::clone(&self.control);
+        let mut refused = None;
+        let mut told = false;
+        let ended = control.until_done("bring a committed release to its routes", || {
+            let Err(error) = self.run_steps() else { return Ok(()) };
+            if !self.is_committed()? {
+                refused = Some(error);
+                return Ok(());
+            }
+            if !std::mem::replace(&mut told, true) {
+                let text = format!("the release is there but not routed yet: {}", error.body().message);
+                self.work.progress.warn(text);
+            }
+            Err(error)
+        });
+        match (ended, refused) {
+            (Some(()), None) => Ok(()),
+            (Some(()), Some(error)) => Err(error),
+            (None, _) => Err(ControlError::Cancelled),
+        }
+    }
+
+    /// Whether the change's release is the one that serves; each change makes its own.
+    fn is_committed(&mut self) -> Result<bool, ControlError> {
+        self.refresh()?;
+        Ok(self.deploy.release.is_some() && self.stage.current == self.deploy.release)
+    }
+
     fn run_steps(&mut self) -> Result<(), ControlError> {
         for step in &STEPS {
             self.refresh()?;
@@ -170,6 +207,10 @@ impl Change {
             if let (true, Undo::By(undo)) = (begun, &step.undo)
                 && let Err(problem) = undo(self)
             {
+                if self.control.is_ending() {
+                    // The next server goes on with the change, as if the failure were to come yet.
+                    return Err(ControlError::Cancelled);
+                }
                 tracing::error!(step = step.name, "could not undo a step: {problem}");
             }
         }
@@ -184,3 +225,6 @@ impl Change {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

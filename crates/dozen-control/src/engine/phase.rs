@@ -8,6 +8,7 @@
 //! no row                       --write row, start--> wait
 //! row `starting`               nothing ever started: row `serving`, start --> wait
 //! row `serving`, process or its end seen --adopt--> wait, or take the result
+//! row `serving`, nobody can say           asked again until somebody can, or its time is over
 //! row `serving`, neither (a reboot)  failed: what it did is not known, and it is not run again
 //! ```
 //!
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use dozen_model::names::{InstanceName, ProcessType};
 use dozen_run::{Adoption, ExitReason};
 
-use super::{Change, hold};
+use super::{Change, hold, phase_end};
 use crate::{
     error::ControlError,
     launcher::{Caller, Loaded, NewLaunch, launch_id},
@@ -80,13 +81,14 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
         return Ok(launch);
     }
     if launch.state == LaunchState::Starting {
+        phase_end::end_others(change)?;
         // Written before it starts: from here on it may have run, whatever is left to see of it.
         control.store.set_launch_state(&launch.id, LaunchState::Serving)?;
         control.start_launch(stage, &launch, loaded, &Caller::default())?;
         change.barrier("release-phase.started");
         return Ok(launch);
     }
-    match control.adopt_launch(stage, &launch)? {
+    match adopted(change, &launch, loaded)? {
         Adoption::Running(_) => Ok(launch),
         Adoption::Exited(reason) => {
             control.clear_launch(&launch, &reason.to_string())?;
@@ -98,6 +100,32 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
             Err(ControlError::PhaseUnknown { log_tail })
         }
     }
+}
+
+/// Takes over a phase that an earlier server began. That it cannot be adopted in this moment says
+/// nothing about it: it may be in the middle of a migration.
+fn adopted(change: &Change, launch: &LaunchRow, loaded: &Loaded) -> Result<Adoption, ControlError> {
+    let control = &change.control;
+    let (began, limit) = (Instant::now(), loaded.manifest.release.timeout());
+    let what = "take over the release phase";
+    let adopted = control.until_done(what, || match control.adopt_launch(change.key(), launch) {
+        Err(_) if began.elapsed() >= limit => Ok(None),
+        adopted => adopted.map(Some),
+    });
+    match adopted {
+        Some(Some(adoption)) => Ok(adoption),
+        Some(None) => Err(timed_out(change, launch, loaded)),
+        None => Err(ControlError::Cancelled),
+    }
+}
+
+/// Ends a phase whose time is over, and says so once it is gone.
+fn timed_out(change: &Change, launch: &LaunchRow, loaded: &Loaded) -> ControlError {
+    if let Err(ending) = phase_end::end(change) {
+        return ending;
+    }
+    let log_tail = change.control.log_tail(change.key(), launch, &loaded.config.secrets());
+    ControlError::PhaseTimeout { limit: loaded.manifest.release.timeout(), log_tail }
 }
 
 /// Waits for the end of a running phase, within its limit.
@@ -118,9 +146,7 @@ fn finish(
             return Ok(reason);
         }
         if left.is_zero() {
-            control.end_launch(launch, None)?;
-            let log_tail = control.log_tail(change.key(), launch, &loaded.config.secrets());
-            return Err(ControlError::PhaseTimeout { limit, log_tail });
+            return Err(timed_out(change, launch, loaded));
         }
         if control.is_ending() {
             return Err(ControlError::Cancelled);

@@ -4,7 +4,7 @@
 //! by the new table. Between the two the old instances serve on, so a kill there loses nothing:
 //! the next server publishes the table that the store says. What served before drains behind us.
 
-use dozen_model::route_table::Hold;
+use dozen_model::{names::Domain, route_table::Hold};
 
 use super::Change;
 use crate::{
@@ -25,14 +25,17 @@ pub(super) fn route(change: &mut Change) -> Result<(), ControlError> {
             .iter()
             .map(|bound| AttachmentRow { var: bound.var.clone(), service: bound.service })
             .collect();
-        control.store.make_current(&GoLive {
+        let left_out = control.store.make_current(&GoLive {
             stage: stage.id,
             release: number,
             config: &loaded.config.rows(&control.key, &stage),
             attachments: &attachments,
+            domains: &usable_domains(change, &loaded.manifest.domains),
             start: change.deploy.kind == DeployKind::Deploy,
         })?;
-        add_declared_domains(change, &loaded.manifest.domains);
+        for taken in left_out {
+            change.work.progress.warn(taken.to_string());
+        }
     }
     change.barrier("route.committed");
     control.set_hold(stage.id, Hold::None);
@@ -42,11 +45,19 @@ pub(super) fn route(change: &mut Change) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Domains that dozen.toml names for this stage; one that another app owns is said, not taken.
-fn add_declared_domains(change: &Change, domains: &[dozen_model::names::Domain]) {
-    for domain in domains {
-        if let Err(error) = change.control.store.add_domain(change.key().id, domain) {
-            change.work.progress.warn(error.to_string());
+/// The domains that dozen.toml names for this stage, without those that dozen gives itself: the
+/// stage's own name needs no word, others' are said.
+fn usable_domains(change: &Change, declared: &[Domain]) -> Vec<Domain> {
+    let own = change.control.automatic_host(&change.key().app, &change.key().stage);
+    let mut usable = declared.to_vec();
+    usable.retain(|domain| match change.control.refuse_reserved(domain) {
+        Ok(()) => true,
+        Err(error) => {
+            if domain.as_str() != own {
+                change.work.progress.warn(error.to_string());
+            }
+            false
         }
-    }
+    });
+    usable
 }

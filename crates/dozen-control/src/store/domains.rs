@@ -1,7 +1,7 @@
 //! Domains: each has one owner.
 
 use dozen_model::names::{AppName, Domain};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, apps::refuse_doomed, now, word_column};
 use crate::error::ControlError;
@@ -23,21 +23,7 @@ impl Store {
     pub(crate) fn add_domain(&self, stage: i64, domain: &Domain) -> Result<(), ControlError> {
         let connection = self.lock();
         refuse_doomed(&connection, stage)?;
-        connection.execute(
-            "INSERT OR IGNORE INTO domains (domain, stage, created_at) VALUES (?1, ?2, ?3)",
-            params![domain.as_str(), stage, now()],
-        )?;
-        let sql = "SELECT stage, apps.name FROM domains JOIN stages ON stages.id = stage
-                   JOIN apps ON apps.id = app WHERE domain = ?1";
-        let owner: Option<(i64, AppName)> = connection
-            .query_row(sql, [domain.as_str()], |row| Ok((row.get(0)?, word_column(row, 1)?)))
-            .optional()?;
-        match owner {
-            Some((owner, app)) if owner != stage => {
-                Err(ControlError::DomainTaken { domain: domain.clone(), owner: app })
-            }
-            _ => Ok(()),
-        }
+        add_in(&connection, stage, domain)
     }
 
     /// Takes a domain from a stage; false when the stage does not own it.
@@ -46,5 +32,24 @@ impl Store {
             .lock()
             .execute("DELETE FROM domains WHERE stage = ?1 AND domain = ?2", params![stage, domain])?;
         Ok(gone > 0)
+    }
+}
+
+/// The same within a transaction of the caller.
+pub(super) fn add_in(connection: &Connection, stage: i64, domain: &Domain) -> Result<(), ControlError> {
+    connection.execute(
+        "INSERT OR IGNORE INTO domains (domain, stage, created_at) VALUES (?1, ?2, ?3)",
+        params![domain.as_str(), stage, now()],
+    )?;
+    let sql = "SELECT stage, apps.name FROM domains JOIN stages ON stages.id = stage
+               JOIN apps ON apps.id = app WHERE domain = ?1";
+    let owner: Option<(i64, AppName)> = connection
+        .query_row(sql, [domain.as_str()], |row| Ok((row.get(0)?, word_column(row, 1)?)))
+        .optional()?;
+    match owner {
+        Some((owner, app)) if owner != stage => {
+            Err(ControlError::DomainTaken { domain: domain.clone(), owner: app })
+        }
+        _ => Ok(()),
     }
 }

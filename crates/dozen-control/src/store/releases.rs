@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use dozen_model::{digest::Digest, formation::Formation, release::ReleaseNumber};
+use dozen_model::{digest::Digest, formation::Formation, names::Domain, release::ReleaseNumber};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
-    AttachmentRow, ConfigRow, Store, config, deploys::words, json_column, now, services, to_json, word_column,
+    AttachmentRow, ConfigRow, Store, config, deploys::words, domains, json_column, now, services, to_json,
+    word_column,
 };
 use crate::error::ControlError;
 
@@ -73,6 +74,8 @@ pub(crate) struct GoLive<'a> {
     pub config: &'a [ConfigRow],
     /// The attachments it was made of.
     pub attachments: &'a [AttachmentRow],
+    /// Domains that its app declares for the stage.
+    pub domains: &'a [Domain],
     /// Whether a stopped stage is started by it.
     pub start: bool,
 }
@@ -159,15 +162,23 @@ impl Store {
     }
 
     /// Makes a release the one that serves: its number, the config and attachments it was made
-    /// of and the states of its and the old one's launches change together.
+    /// of, its declared domains and the states of its and the old one's launches change together.
+    /// What comes back says of a declared domain that somebody else owns it.
     ///
     /// From here on the route table follows from the store.
-    pub(crate) fn make_current(&self, live: &GoLive<'_>) -> Result<(), ControlError> {
+    pub(crate) fn make_current(&self, live: &GoLive<'_>) -> Result<Vec<ControlError>, ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         let both = params![live.stage, live.release.0.cast_signed()];
         config::replace_in(&change, live.stage, live.config)?;
         services::replace_in(&change, live.stage, live.attachments)?;
+        let mut left_out = Vec::new();
+        for domain in live.domains {
+            match domains::add_in(&change, live.stage, domain) {
+                Err(taken @ ControlError::DomainTaken { .. }) => left_out.push(taken),
+                added => added?,
+            }
+        }
         change.execute("UPDATE stages SET current_release = ?2 WHERE id = ?1", both)?;
         if live.start {
             change.execute("UPDATE stages SET stopped = 0 WHERE id = ?1", [live.stage])?;
@@ -183,7 +194,8 @@ impl Store {
              WHERE stage = ?1 AND purpose = 'service' AND state = 'starting' AND release = ?2",
             both,
         )?;
-        Ok(change.commit()?)
+        change.commit()?;
+        Ok(left_out)
     }
 
     /// Remembers that a release did not go live.

@@ -81,17 +81,9 @@ impl Store {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
-
-    /// Replaces the stage's attachments in one transaction.
-    pub(crate) fn replace_attachments(&self, stage: i64, rows: &[AttachmentRow]) -> Result<(), ControlError> {
-        let mut connection = self.lock();
-        let change = connection.transaction()?;
-        replace_in(&change, stage, rows)?;
-        Ok(change.commit()?)
-    }
 }
 
-/// The same within a transaction of the caller.
+/// Replaces the stage's attachments within a transaction of the caller.
 pub(super) fn replace_in(
     change: &rusqlite::Transaction<'_>,
     stage: i64,

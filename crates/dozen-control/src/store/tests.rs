@@ -113,7 +113,8 @@ fn images_of_the_last_releases_and_of_what_runs_are_in_use() {
         release(&store, stage, deploy.id, image);
         store.end_deploy(deploy.id, DeployState::Succeeded, None).unwrap();
     }
-    let live = GoLive { stage, release: ReleaseNumber(1), config: &[], attachments: &[], start: true };
+    let live =
+        GoLive { stage, release: ReleaseNumber(1), config: &[], attachments: &[], domains: &[], start: true };
     store.make_current(&live).unwrap();
     let used = store.images_in_use(2).unwrap();
     assert!(used.contains(&images[0]) && used.contains(&images[2]) && used.contains(&images[3]));
@@ -163,4 +164,22 @@ fn nothing_begins_for_an_app_that_is_to_be_destroyed() {
     assert_eq!(store.doomed_apps().unwrap(), std::slice::from_ref(&app));
     store.delete_app(&app).unwrap();
     store.create_app(&app).unwrap();
+}
+
+#[test]
+fn declared_domains_come_with_the_release_and_those_of_others_are_named() {
+    let (_folder, store, stage) = store();
+    store.create_app(&"other".parse().unwrap()).unwrap();
+    let other = store.stages().unwrap().iter().find(|row| row.key.app.as_str() == "other").unwrap().key.id;
+    store.add_domain(other, &"taken.example.org".parse().unwrap()).unwrap();
+    let deploy = queue(&store, stage, DeployKind::Deploy);
+    let release = release(&store, stage, deploy.id, &Digest::of(b"image"));
+    let domains = ["taken.example.org".parse().unwrap(), "blog.example.org".parse().unwrap()];
+    let live = GoLive { stage, release, config: &[], attachments: &[], domains: &domains, start: true };
+
+    let left_out = store.make_current(&live).unwrap();
+
+    assert!(matches!(&left_out[..], [ControlError::DomainTaken { .. }]), "{left_out:?}");
+    assert_eq!(store.domains(stage).unwrap(), domains[1..]);
+    assert_eq!(store.domains(other).unwrap(), domains[..1]);
 }

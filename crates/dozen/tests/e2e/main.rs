@@ -14,6 +14,7 @@
 mod bad_input;
 mod client;
 mod crash;
+mod domains;
 mod everyday;
 mod examples;
 mod git_push;

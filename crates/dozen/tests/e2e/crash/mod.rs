@@ -2,11 +2,13 @@
 //!
 //! Start reading at [`deploys`], which kills control at every step of the release engine.
 
+mod adoption;
 mod builds;
 mod changes;
 mod deploys;
 mod destroy;
 mod failures;
+mod first;
 mod instances;
 mod load;
 mod logs;

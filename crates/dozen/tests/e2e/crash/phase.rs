@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An app whose release phase notes that it runs and goes on when it is let.
-fn slow_phase(name: &str) -> Project {
+pub(crate) fn slow_phase(name: &str) -> Project {
     let project = Project::small(name);
     let phase = "release: echo begun >> /data/noted/phases; \
                  while [ ! -e /data/noted/go ]; do sleep 0.01; done; echo ended >> /data/noted/phases\n";
@@ -29,11 +29,11 @@ fn slow_phase(name: &str) -> Project {
     project
 }
 
-fn noted(host: &TestHost) -> String {
+pub(crate) fn noted(host: &TestHost) -> String {
     fs::read_to_string(volume(host).join("phases")).unwrap_or_default()
 }
 
-fn wait_until_it_runs(host: &TestHost) {
+pub(crate) fn wait_until_it_runs(host: &TestHost) {
     wait_for("the phase to run", Duration::from_secs(10), || (noted(host) == "begun\n").then_some(()));
 }
 
