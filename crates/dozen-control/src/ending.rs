@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dozen_build::store::LayerStore;
-use dozen_model::names::AppName;
 
 use crate::{
     control::Control,
@@ -14,7 +13,7 @@ use crate::{
 };
 
 /// Folders that hold one folder for each app.
-const FOLDERS_OF_APPS: [&str; 3] = ["logs", "deploys", "router/access"];
+pub(crate) const FOLDERS_OF_APPS: [&str; 3] = ["logs", "deploys", "router/access"];
 /// Unused layers may take this much; they make the next build fast.
 const CACHE_BUDGET: u64 = 2 << 30;
 /// Releases of each stage whose images are kept.
@@ -126,7 +125,8 @@ impl Control {
         Ok(())
     }
 
-    /// At the start: deletes uploads, builds, instances, data and logs that nothing in the store owns.
+    /// At the start: removes uploads, builds and instances that nothing in the store owns. Data and
+    /// logs are kept ([`crate::strays`]).
     pub(crate) fn sweep(&self) -> Result<(), ControlError> {
         let open: BTreeSet<String> = self.store.open_deploy_ids()?.iter().map(ToString::to_string).collect();
         for folder in ["incoming", "builds"] {
@@ -138,22 +138,7 @@ impl Control {
                 }
             }
         }
-        let stages: BTreeSet<String> =
-            self.store.stages()?.iter().map(|row| row.key.id.to_string()).collect();
-        for name in names_in(&self.home.root().join("services")) {
-            if !stages.contains(&name) {
-                let _ = remove_tree(&self.home.root().join("services").join(name));
-            }
-        }
-        let apps: BTreeSet<String> = self.store.apps()?.iter().map(|row| row.name.to_string()).collect();
-        for folder in FOLDERS_OF_APPS {
-            for name in names_in(&self.home.root().join(folder)) {
-                let path = self.home.root().join(folder).join(&name);
-                if name.parse::<AppName>().is_ok() && !apps.contains(&name) && path.is_dir() {
-                    let _ = remove_tree(&path);
-                }
-            }
-        }
+        self.keep_strays()?;
         for id in self.supervisor.list()? {
             let known = self.store.launch(id.as_str())?.is_some_and(|row| row.state != LaunchState::Ended);
             if !known {

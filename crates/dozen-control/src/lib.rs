@@ -42,6 +42,9 @@ pub mod server;
 mod service_requests;
 mod status;
 mod store;
+mod strays;
+#[cfg(test)]
+mod temporary_control;
 mod watch;
 mod worker;
 

@@ -22,3 +22,4 @@ mod lifecycle;
 mod load;
 mod ordinary;
 mod project;
+mod restore;
