@@ -86,13 +86,19 @@ CREATE TABLE launches (
 CREATE INDEX launches_open ON launches (stage, state);
 ";
 
+/// The words of a one-off process, sealed until it ends; they stood there in the clear before.
+const SEALED_COMMANDS: &str = "
+ALTER TABLE launches DROP COLUMN command;
+ALTER TABLE launches ADD COLUMN sealed_command BLOB;
+";
+
 fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST)])
+    Migrations::new(vec![M::up(FIRST), M::up(SEALED_COMMANDS)])
 }
 
 /// The schema version this dozen writes.
 pub(super) fn version() -> u32 {
-    1
+    2
 }
 
 /// Runs what is missing.
