@@ -3,11 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dozen_build::store::LayerStore;
-use dozen_model::names::AppName;
 
 use crate::{
     control::Control,
-    destroy::FOLDERS_OF_APPS,
     error::ControlError,
     home::remove_tree,
     store::{LaunchRow, LaunchState, Purpose},
@@ -82,7 +80,8 @@ impl Control {
         Ok(())
     }
 
-    /// At the start: deletes uploads, builds, instances, data and logs that nothing in the store owns.
+    /// At the start: removes uploads, builds and instances that nothing in the store owns. Data and
+    /// logs are kept ([`crate::strays`]).
     pub(crate) fn sweep(&self) -> Result<(), ControlError> {
         let open: BTreeSet<String> = self.store.open_deploy_ids()?.iter().map(ToString::to_string).collect();
         for folder in ["incoming", "builds"] {
@@ -94,23 +93,7 @@ impl Control {
                 }
             }
         }
-        let stages: BTreeSet<String> =
-            self.store.stages()?.iter().map(|row| row.key.id.to_string()).collect();
-        for name in names_in(&self.home.root().join("services")) {
-            if !stages.contains(&name) {
-                let _ = dozen_build::remove_tree(&self.home.root().join("services").join(name));
-            }
-        }
-        // Also those that are on their way out: what is theirs goes in its order.
-        let apps: BTreeSet<String> = self.store.stages()?.iter().map(|row| row.key.app.to_string()).collect();
-        for folder in FOLDERS_OF_APPS {
-            for name in names_in(&self.home.root().join(folder)) {
-                let path = self.home.root().join(folder).join(&name);
-                if name.parse::<AppName>().is_ok() && !apps.contains(&name) && path.is_dir() {
-                    let _ = remove_tree(&path);
-                }
-            }
-        }
+        self.keep_strays()?;
         for id in self.supervisor.list()? {
             let known = self.store.launch(id.as_str())?.is_some_and(|row| row.state != LaunchState::Ended);
             if !known {

@@ -43,7 +43,9 @@ const SHIM_BEAT: Duration = Duration::from_millis(500);
 const ID_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// A process that is about to be recorded.
-#[derive(Debug, Clone)]
+///
+/// It has no `Debug` on purpose: a command may hold a secret.
+#[derive(Clone)]
 pub(crate) struct NewLaunch {
     /// What for.
     pub(crate) purpose: Purpose,
@@ -51,8 +53,8 @@ pub(crate) struct NewLaunch {
     pub(crate) name: InstanceName,
     /// The deploy it belongs to.
     pub(crate) deploy: Option<i64>,
-    /// Words of a one-off process, as JSON.
-    pub(crate) command: Option<String>,
+    /// Words of a one-off process.
+    pub(crate) command: Option<Vec<String>>,
     /// Who started a one-off process.
     pub(crate) who: Option<String>,
 }
@@ -113,8 +115,10 @@ impl Control {
         new: NewLaunch,
     ) -> Result<LaunchRow, ControlError> {
         let web = new.purpose == Purpose::Service && new.name.process.is_web();
+        let id = random_text(10, ID_LETTERS);
         let row = LaunchRow {
-            id: random_text(10, ID_LETTERS),
+            sealed_command: new.command.map(|words| self.seal_command(stage, &id, &words)),
+            id,
             stage: stage.id,
             purpose: new.purpose,
             name: new.name,
@@ -122,7 +126,6 @@ impl Control {
             deploy: new.deploy,
             port: if web { Some(self.ports.reserve()?) } else { None },
             state: LaunchState::Starting,
-            command: new.command,
             who: new.who,
             outcome: None,
             created_at: 0,
@@ -193,8 +196,7 @@ impl Control {
         loaded: &Loaded,
         caller: &Caller,
     ) -> Result<LaunchSpec, ControlError> {
-        let words: Vec<String> =
-            launch.command.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let words = self.command_of(stage, launch)?;
         let command = match launch.purpose {
             Purpose::OneOff => LaunchCommand::of_words(&words),
             Purpose::ReleasePhase => {

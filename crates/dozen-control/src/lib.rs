@@ -46,6 +46,9 @@ mod service_requests;
 mod stand;
 mod status;
 mod store;
+mod strays;
+#[cfg(test)]
+mod temporary_control;
 mod watch;
 mod worker;
 

@@ -102,6 +102,8 @@ impl Control {
 
     /// Opens the events of a change whose row nobody can see yet, so its first event comes first.
     fn announce(&self, stage: &StageRow, deploy: &DeployRow, waiting: bool) -> Arc<ProgressLog> {
+        // An older database that was restored gives numbers again, and their events lie there still.
+        let _ = std::fs::remove_file(self.events_file(&stage.key, deploy.number));
         let progress = self.work(deploy.id, deploy.number, &stage.key).progress;
         progress.send(Progress::Queued { deploy: deploy.number, waiting });
         progress

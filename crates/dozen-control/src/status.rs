@@ -12,7 +12,9 @@ use crate::{
     error::ControlError,
     launcher::{Loaded, launch_id},
     release_config::to_base64,
-    store::{DeployRow, DeployState, LaunchRow, LaunchState, Purpose, ReleaseRow, ServiceRow, StageRow},
+    store::{
+        DeployRow, DeployState, LaunchRow, LaunchState, Purpose, ReleaseRow, ServiceRow, StageKey, StageRow,
+    },
 };
 use dozen_model::release::ReleaseNumber;
 
@@ -99,7 +101,7 @@ impl Control {
             let in_flight = launch
                 .port
                 .map(|_| loads.get(&launch.id).map_or(0, |load| (load.requests + load.upgraded) as u64));
-            instances.push(self.instance_status(launch, in_flight));
+            instances.push(self.instance_status(&stage.key, launch, in_flight));
         }
         instances.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(StageStatus {
@@ -114,7 +116,7 @@ impl Control {
         })
     }
 
-    fn instance_status(&self, launch: &LaunchRow, in_flight: Option<u64>) -> InstanceStatus {
+    fn instance_status(&self, key: &StageKey, launch: &LaunchRow, in_flight: Option<u64>) -> InstanceStatus {
         let id = launch_id(launch);
         let state = self.supervisor.status(&id).ok();
         let reported = state.as_ref().map(|state| &state.reported);
@@ -137,10 +139,10 @@ impl Control {
             pid: reported.and_then(|state| state.main.as_ref()).map(|main| main.pid),
             endpoint: launch.port.map(|port| format!("127.0.0.1:{port}")),
             in_flight,
-            command: launch.command.as_deref().and_then(|text| {
-                let words: Vec<String> = serde_json::from_str(text).ok()?;
-                Some(words.join(" "))
-            }),
+            command: launch
+                .sealed_command
+                .as_ref()
+                .and_then(|_| Some(self.command_of(key, launch).ok()?.join(" "))),
             who: launch.who.clone(),
         }
     }

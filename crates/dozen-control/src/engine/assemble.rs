@@ -19,7 +19,9 @@ use crate::{
 };
 
 /// What a change asks for besides its tree; sealed in its row, since it may hold values.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+///
+/// It has no `Debug` on purpose.
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ChangeRequest {
     /// What changed, names only.
     pub(crate) change: String,

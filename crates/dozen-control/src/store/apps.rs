@@ -145,6 +145,18 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Makes the ids of stages to come greater than `used`, and never less.
+    pub(crate) fn skip_stage_ids(&self, used: i64) -> Result<(), ControlError> {
+        let mut connection = self.lock();
+        let change = connection.transaction()?;
+        let moved =
+            change.execute("UPDATE sqlite_sequence SET seq = MAX(seq, ?1) WHERE name = 'stages'", [used])?;
+        if moved == 0 {
+            change.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('stages', ?1)", [used])?;
+        }
+        Ok(change.commit()?)
+    }
+
     /// Deletes an app with all rows it owns.
     pub(crate) fn delete_app(&self, app: &AppName) -> Result<(), ControlError> {
         self.lock().execute("DELETE FROM apps WHERE name = ?1", [app.as_str()])?;

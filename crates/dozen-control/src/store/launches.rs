@@ -57,8 +57,8 @@ pub(crate) struct LaunchRow {
     pub port: Option<u16>,
     /// Where it is.
     pub state: LaunchState,
-    /// Command line of a one-off process.
-    pub command: Option<String>,
+    /// Words of a one-off process that has not ended, sealed.
+    pub sealed_command: Option<Vec<u8>>,
     /// Who started a one-off process.
     pub who: Option<String>,
     /// How it ended, for people.
@@ -67,8 +67,9 @@ pub(crate) struct LaunchRow {
     pub created_at: i64,
 }
 
-const LAUNCH: &str = "SELECT id, stage, purpose, process, number, release, deploy, port, state, command, who,
-                      outcome, created_at FROM launches";
+const LAUNCH: &str =
+    "SELECT id, stage, purpose, process, number, release, deploy, port, state, sealed_command,
+                      who, outcome, created_at FROM launches";
 
 fn launch_row(row: &Row<'_>) -> rusqlite::Result<LaunchRow> {
     let process: ProcessType = word_column(row, 3)?;
@@ -81,7 +82,7 @@ fn launch_row(row: &Row<'_>) -> rusqlite::Result<LaunchRow> {
         deploy: row.get(6)?,
         port: row.get(7)?,
         state: LaunchState::column(row, 8)?,
-        command: row.get(9)?,
+        sealed_command: row.get(9)?,
         who: row.get(10)?,
         outcome: row.get(11)?,
         created_at: row.get(12)?,
@@ -94,8 +95,8 @@ impl Store {
         let connection = self.lock();
         refuse_doomed(&connection, launch.stage)?;
         connection.execute(
-            "INSERT INTO launches (id, stage, purpose, process, number, release, deploy, port, state, command, who,
-             created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO launches (id, stage, purpose, process, number, release, deploy, port, state,
+             sealed_command, who, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 launch.id,
                 launch.stage,
@@ -106,7 +107,7 @@ impl Store {
                 launch.deploy,
                 launch.port,
                 launch.state.as_str(),
-                launch.command,
+                launch.sealed_command,
                 launch.who,
                 now()
             ],
@@ -145,10 +146,10 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a launch with what became of it.
+    /// Ends a launch with what became of it; its command is forgotten.
     pub(crate) fn end_launch(&self, id: &str, outcome: &str) -> Result<(), ControlError> {
-        self.lock()
-            .execute("UPDATE launches SET state = 'ended', outcome = ?2 WHERE id = ?1", [id, outcome])?;
+        let sql = "UPDATE launches SET state = 'ended', outcome = ?2, sealed_command = NULL WHERE id = ?1";
+        self.lock().execute(sql, [id, outcome])?;
         Ok(())
     }
 

@@ -68,6 +68,8 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(not_a_database)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // What is deleted is overwritten: also a sealed secret is not kept longer than it is needed.
+        connection.pragma_update(None, "secure_delete", true)?;
         schema::migrate(&mut connection).map_err(|error| damaged(error.to_string()))?;
         Ok(Self { connection: Mutex::new(connection) })
     }

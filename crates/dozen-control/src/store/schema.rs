@@ -88,13 +88,19 @@ CREATE INDEX launches_open ON launches (stage, state);
 
 /// doomed: the app is to be destroyed, and nothing of it may begin any more. restart: ids of the
 /// launches that a restart under way still has to replace, as JSON.
-const SECOND: &str = "
+const DOOMED_AND_RESTART: &str = "
 ALTER TABLE apps ADD COLUMN doomed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE stages ADD COLUMN restart TEXT NOT NULL DEFAULT '[]';
 ";
 
+/// The words of a one-off process, sealed until it ends; they stood there in the clear before.
+const SEALED_COMMANDS: &str = "
+ALTER TABLE launches DROP COLUMN command;
+ALTER TABLE launches ADD COLUMN sealed_command BLOB;
+";
+
 fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(SECOND)])
+    Migrations::new(vec![M::up(FIRST), M::up(DOOMED_AND_RESTART), M::up(SEALED_COMMANDS)])
 }
 
 /// The schema version this dozen writes.

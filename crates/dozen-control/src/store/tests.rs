@@ -153,7 +153,7 @@ fn nothing_begins_for_an_app_that_is_to_be_destroyed() {
         deploy: None,
         port: None,
         state: LaunchState::Starting,
-        command: None,
+        sealed_command: None,
         who: None,
         outcome: None,
         created_at: 0,

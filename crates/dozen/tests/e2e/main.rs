@@ -23,3 +23,4 @@ mod lifecycle;
 mod load;
 mod ordinary;
 mod project;
+mod restore;

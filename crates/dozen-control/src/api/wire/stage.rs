@@ -134,8 +134,8 @@ pub struct Rollback {
     pub run_release_phase: bool,
 }
 
-/// One config var.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One config var. It has no `Debug` on purpose.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigEntry {
     /// Its name.
     pub name: ConfigVar,
@@ -231,8 +231,8 @@ pub struct InstanceStatus {
     pub who: Option<String>,
 }
 
-/// `POST /run`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `POST /run`. It has no `Debug` on purpose: a word may be a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRequest {
     /// The command and its arguments; a single word with spaces is split like a Procfile line.
     pub argv: Vec<String>,
