@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long the last lines of a process that failed are waited for.
-const TAIL_WAIT: Duration = Duration::from_millis(400);
+pub(crate) const TAIL_WAIT: Duration = Duration::from_millis(400);
 
 const ID_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 

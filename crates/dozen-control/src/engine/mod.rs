@@ -30,6 +30,7 @@ mod assemble;
 mod build;
 mod hold;
 mod phase;
+mod phase_log;
 mod route;
 mod source;
 mod start;
