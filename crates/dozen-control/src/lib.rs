@@ -31,6 +31,7 @@ mod hints;
 mod home;
 mod launcher;
 mod one_off;
+mod port_holder;
 mod progress;
 mod reconcile;
 mod release_config;

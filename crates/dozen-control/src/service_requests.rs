@@ -22,8 +22,12 @@ use crate::{
 };
 
 impl Control {
-    /// Makes a service; it is attached apart.
-    pub fn create_service(&self, stage: &StageRow, request: &CreateService) -> Result<(), ControlError> {
+    /// Makes a service; it is attached apart. What may surprise about it comes back.
+    pub fn create_service(
+        &self,
+        stage: &StageRow,
+        request: &CreateService,
+    ) -> Result<Vec<String>, ControlError> {
         let kind = kind_of(&request.kind)?;
         let url = request
             .url
@@ -40,7 +44,8 @@ impl Control {
         };
         let plan = dozen_services::driver(kind)?.plan(&self.service_request(&stage.key, &row, None)?)?;
         self.store.create_service(stage.key.id, &row)?;
-        self.make_service(&stage.key, &plan)
+        self.make_service(&stage.key, &plan)?;
+        Ok(plan.warnings)
     }
 
     /// Attaches a service to a config var: a new release.
@@ -52,25 +57,28 @@ impl Control {
         who: &str,
     ) -> Result<Arc<ProgressLog>, ControlError> {
         let service = self.service_row(&stage.key, name)?;
-        let rows = self.store.attachments(stage.key.id)?;
+        let mut rows = self.store.attachments(stage.key.id)?;
         let var = match &request.var {
             Some(var) => var.clone(),
             None => self.usual_var(&service, &rows)?,
         };
-        if let Some(row) = rows.iter().find(|row| row.var == var) {
-            return Err(ControlError::VarAttached {
-                var,
-                service: self.service_name(&stage.key, row.service)?,
-            });
+        let present = rows.iter().find(|row| row.var == var).map(|row| row.service);
+        let present = present.map(|id| self.service_name(&stage.key, id)).transpose()?;
+        if let Some(present) = present.as_ref().filter(|present| !request.replace || *present == name) {
+            let (service, wanted) = (present.clone(), name.clone());
+            return Err(ControlError::VarAttached { var, service, wanted });
         }
         if stage.current.is_none() {
-            let mut rows = rows;
+            rows.retain(|row| row.var != var);
             rows.push(AttachmentRow { var, service: service.id });
             self.store.replace_attachments(stage.key.id, &rows)?;
             return Ok(kept_for_the_first_release());
         }
         let request = ChangeRequest {
-            change: format!("attach {name} as {var}"),
+            change: match present {
+                Some(present) => format!("attach {name} as {var} in the place of {present}"),
+                None => format!("attach {name} as {var}"),
+            },
             attach: vec![(var, service.id)],
             ..ChangeRequest::default()
         };
