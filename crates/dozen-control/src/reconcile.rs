@@ -37,8 +37,11 @@ impl Control {
         if !surplus.is_empty() {
             self.publish()?;
             self.drain_all(&stage.key)?;
+            // Stopping all of a stage is a step, which names them.
             let names: Vec<String> = surplus.iter().map(|launch| launch.name.to_string()).collect();
-            progress.line(format!("stopping {}", names.join(", ")));
+            if !stage.stopped {
+                progress.line(format!("stopping {}", names.join(", ")));
+            }
         }
         if let Some(loaded) = &loaded {
             let missing =

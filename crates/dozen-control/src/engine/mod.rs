@@ -28,6 +28,8 @@ use crate::{
 
 mod assemble;
 mod build;
+mod declared;
+mod django;
 mod hold;
 mod phase;
 mod phase_log;
