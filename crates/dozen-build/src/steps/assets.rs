@@ -148,7 +148,7 @@ impl AssetStep<'_> {
         }
         if let Some(command) = &self.plan.manifest.build.command {
             let argv = ["/bin/sh", "-ec", command].map(str::to_owned).to_vec();
-            self.run_named(session, "build command", self.step(argv, mount, env))?;
+            self.run_named(session, "`[build] command` of dozen.toml", self.step(argv, mount, env))?;
             done.push("`[build] command` ran");
         }
         let decision = if done.is_empty() { "nothing to make".to_owned() } else { done.join(", ") };

@@ -83,13 +83,24 @@ impl TestHost {
 
     /// Starts the server, with the port it had before if it had one.
     pub fn start_server(&mut self) {
+        let command = self.command(["server", "start"]);
+        self.start_server_by(command);
+    }
+
+    /// Starts the server as a shell starts it in a terminal: Ctrl-C means its whole process group.
+    pub fn start_server_in_a_group_of_its_own(&mut self) {
+        let mut command = self.command(["server", "start"]);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        self.start_server_by(command);
+    }
+
+    fn start_server_by(&mut self, mut command: Command) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.home().join("server.log"))
             .expect("the server's log");
-        let child = self
-            .command(["server", "start"])
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
             .stderr(log)
