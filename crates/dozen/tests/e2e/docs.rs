@@ -31,7 +31,14 @@ fn python(folder: &Path, packages: &Path, words: &[&str]) -> String {
 }
 
 #[test]
-fn the_new_project_of_getting_started_serves_its_login_page() {
+fn the_new_project_of_getting_started_serves_and_an_older_django_is_advised() {
+    // One host for both: the Python and its installer are fetched once.
+    let host = TestHost::start();
+    a_new_project_serves_its_login_page(&host);
+    an_older_django_is_told_once_what_will_surprise(&host);
+}
+
+fn a_new_project_serves_its_login_page(host: &TestHost) {
     let (_, section) = GETTING_STARTED.split_once("## A new project\n").expect("the section");
     let (section, _) = section.split_once("\n## ").expect("the next section");
     assert_eq!(
@@ -50,7 +57,6 @@ fn the_new_project_of_getting_started_serves_its_login_page() {
         ],
         "the steps below are these; a virtual environment needs a package that not every machine has"
     );
-    let host = TestHost::start();
     let packages = host.home().join("packages");
     let target = packages.to_string_lossy().into_owned();
     let install = ["-m", "pip", "install", "--quiet", "--target", &target];
@@ -100,19 +106,17 @@ const OLD_DJANGO: [(&str, &str); 6] = [
     ("dozen.toml", "[services.db]\nkind = \"sqlite\"\n"),
 ];
 
-#[test]
-fn a_django_that_will_surprise_is_told_so_once() {
-    let host = TestHost::start();
-    let project = Project::with("shop", &OLD_DJANGO);
+fn an_older_django_is_told_once_what_will_surprise(host: &TestHost) {
+    let project = Project::with("old", &OLD_DJANGO);
     let up = host.up(&project);
     let told = |ran: &Ran, text: &str| ran.stderr.matches(text).count();
     let (files, database) = ("hint: no package of this app serves Django's static files", "hint: Django 4.2.16 cannot");
     assert_eq!((told(&up, files), told(&up, database)), (1, 1), "{up:#?}");
-    assert_eq!(host.get("shop", "/static/admin/css/base.css").status, 404);
+    assert_eq!(host.get("old", "/static/admin/css/base.css").status, 404);
 
-    let change = host.dozen(["config", "set", "-a", "shop", "ANSWER=new"]).succeeds();
+    let change = host.dozen(["config", "set", "-a", "old", "ANSWER=new"]).succeeds();
     assert_eq!((told(&change, files), told(&change, database)), (0, 0), "no news: {change:#?}");
-    host.dozen(["services", "detach", "-a", "shop", "db"]).succeeds();
-    let attach = host.dozen(["services", "attach", "-a", "shop", "db"]).succeeds();
+    host.dozen(["services", "detach", "-a", "old", "db"]).succeeds();
+    let attach = host.dozen(["services", "attach", "-a", "old", "db"]).succeeds();
     assert_eq!((told(&attach, files), told(&attach, database)), (0, 1), "{attach:#?}");
 }
