@@ -17,6 +17,7 @@ mod check;
 mod deny;
 mod generate;
 mod ordinary_user;
+mod picture;
 mod requirements;
 mod soak;
 mod style;
@@ -39,6 +40,7 @@ Usage: cargo xtask TASK
   bench deploy [--install]  from a change to its first answer, beside the same by hand
   bench idle                memory and CPU time of an idle server; the start of commands
   generate [--check]        write the generated files, or only tell whether they are up to date
+  picture [BINARY]          run `dozen up examples/blango` and put what it tells into the README
 ";
 
 fn main() -> ExitCode {
@@ -67,6 +69,8 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["bench", "idle"] => bench::idle::bench(),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
+        ["picture"] => picture::write(None),
+        ["picture", binary] if !binary.starts_with('-') => picture::write(Some(binary)),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -31,6 +31,12 @@ pub enum BuildError {
         /// The path as given.
         path: String,
     },
+    /// The repository belongs to another user, so Git does not look into it.
+    #[error("the Git repository `{path}` belongs to another user")]
+    ForeignRepository {
+        /// Its top folder, as Git names it.
+        path: String,
+    },
     /// The repository has no commit yet.
     #[error("the repository has no commit yet")]
     NoCommit,
@@ -79,7 +85,7 @@ pub enum BuildError {
         reason: String,
     },
     /// An entry of a tree, archive or build result is of a kind that is refused.
-    #[error("`{path}` is refused: {rule}")]
+    #[error("the entry `{path}` is refused: {rule}")]
     EntryRefused {
         /// Where it is, escaped.
         path: String,
@@ -255,6 +261,9 @@ impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::NotARepository { .. } => "run `git init`, or give an archive with `--archive`".into(),
+            Self::ForeignRepository { path } => {
+                format!("if you trust it, run `git config --global --add safe.directory '{path}'`")
+            }
             Self::NoCommit => "commit first: `git add -A && git commit`".into(),
             Self::UnknownReference { nearest, .. } => format!("did you mean `{}`?", nearest.as_ref()?),
             Self::Uncommitted { .. } => "commit them, or take them along with `--dirty`".into(),
@@ -265,6 +274,13 @@ impl Hint for BuildError {
             Self::EntryRefused { .. } => {
                 "leave that entry out; `git archive` makes archives without such".into()
             }
+            Self::NoSuchFolder { .. } => {
+                "write it as it stands in the commit, from the top of the repository: `services/blog`".into()
+            }
+            Self::BadLockSetting { .. } => {
+                "name a lock file of the app's folder, or leave the setting out where there is only one".into()
+            }
+            Self::BadVersion { .. } => "write one to three numbers, such as `3.12` or `20.11.1`".into(),
             Self::BadArchive { .. } => {
                 "make it again, for example with `git archive -o app.tar.gz HEAD`".into()
             }

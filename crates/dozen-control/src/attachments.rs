@@ -11,7 +11,7 @@ use dozen_model::{
     names::{ConfigVar, ServiceName},
 };
 use dozen_sandbox::spec::Bind;
-use dozen_services::{ServicePlan, ServiceRequest, Step, driver};
+use dozen_services::{ServiceError, ServicePlan, ServiceRequest, Step, driver};
 
 use crate::{
     barrier::Place,
@@ -109,7 +109,8 @@ impl Control {
             let url = self.key.unseal(&url_owner(stage, &service.name), sealed)?;
             let text = String::from_utf8(url)
                 .map_err(|_| ControlError::BadRequest("the URL is not UTF-8".into()))?;
-            request.url = Some(text.parse().map_err(|error| ControlError::BadRequest(format!("{error}")))?);
+            let bad = |source| ServiceError::BadUrl { service: service.name.clone(), source };
+            request.url = Some(text.parse().map_err(bad)?);
         }
         Ok(request)
     }

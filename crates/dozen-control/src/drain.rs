@@ -48,17 +48,27 @@ impl Control {
         if launch.port.is_some() {
             self.wait_for_requests(stage, launch)?;
         }
-        let settings = self.settings_of(stage, launch);
-        let grace = settings.grace();
-        let reason = self.end_launch(launch, Some(grace))?;
-        let end = if reason == Some(ExitReason::Signal(SIGKILL)) {
-            let signal = settings.stop_signal.unwrap_or_default().as_str();
-            format!("did not end within {grace:?} of SIG{signal} and was killed")
-        } else {
-            "stopped".to_owned()
-        };
+        let grace = self.settings_of(stage, launch).grace();
+        self.end_launch(launch, Some(grace))?;
+        let end = self.killed_after_grace(stage, launch)?.unwrap_or_else(|| "stopped".to_owned());
         self.say(stage, &launch.name.to_string(), &format!("{} of {} {end}", launch.name, launch.release));
         Ok(())
+    }
+
+    /// What to say of an instance that has ended and did not do so when it was asked to.
+    pub(crate) fn killed_after_grace(
+        &self,
+        stage: &StageKey,
+        launch: &LaunchRow,
+    ) -> Result<Option<String>, ControlError> {
+        let outcome = self.store.launch(&launch.id)?.and_then(|row| row.outcome);
+        if outcome != Some(ExitReason::Signal(SIGKILL).to_string()) {
+            return Ok(None);
+        }
+        let settings = self.settings_of(stage, launch);
+        let signal = settings.stop_signal.unwrap_or_default().as_str();
+        let grace = settings.grace();
+        Ok(Some(format!("did not end within {grace:?} of SIG{signal} and was killed")))
     }
 
     fn wait_for_requests(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {

@@ -20,8 +20,8 @@ pub enum ControlError {
     HomeTaken { home: PathBuf },
     #[error("could not prepare `{}`", path.display())]
     Folder { path: PathBuf, source: io::Error },
-    #[error("could not listen on `{address}`")]
-    Listen { address: String, source: io::Error },
+    #[error("could not listen on `{address}`{}", where_already(holder.as_deref()))]
+    Listen { address: String, holder: Option<String>, source: io::Error },
     #[error("the database `{}` was written by a newer dozen (schema {found}, this one knows {known})", path.display())]
     NewerSchema { path: PathBuf, found: u32, known: u32 },
     #[error("the database `{}` is damaged: {detail}", path.display())]
@@ -69,7 +69,7 @@ pub enum ControlError {
     #[error("`{name}` is attached to nothing")]
     NotAttached { name: ServiceName },
     #[error("`{var}` is already attached to `{service}`")]
-    VarAttached { var: ConfigVar, service: ServiceName },
+    VarAttached { var: ConfigVar, service: ServiceName, wanted: ServiceName },
     #[error("`{var}` is set by the service `{service}`")]
     VarOfService { var: ConfigVar, service: ServiceName },
     #[error("`{name}` is not set")]
@@ -78,8 +78,8 @@ pub enum ControlError {
     ConfigTooLarge { app: AppName, bytes: usize, limit: usize },
     #[error("the value of `{var}` contains a NUL byte, which no environment can hold")]
     NulInValue { var: String },
-    #[error("required config is not set: {}", names.join(", "))]
-    RequiredConfig { names: Vec<String> },
+    #[error("required config is not set: {}", required(missing))]
+    RequiredConfig { missing: Vec<(ConfigVar, Option<String>)> },
     #[error("{count} instances of `{process}` are more than the limit of {limit}")]
     TooMany { process: String, count: u32, limit: u32 },
     #[error("the image has no process types")]
@@ -112,6 +112,19 @@ pub enum ControlError {
     Router(String),
     #[error("could not {what}")]
     Io { what: String, source: io::Error },
+}
+
+/// Names, each with what the app says it is for.
+fn required(missing: &[(ConfigVar, Option<String>)]) -> String {
+    let told = missing.iter().map(|(name, description)| match description {
+        Some(text) => format!("{name} ({})", text.chars().take(200).collect::<String>()),
+        None => name.to_string(),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn where_already(holder: Option<&str>) -> String {
+    holder.map(|holder| format!(", where {holder} listens already")).unwrap_or_default()
 }
 
 impl ControlError {
@@ -157,12 +170,15 @@ impl ControlError {
     /// The form that travels to the CLI: the message with its causes, the hint, the log's tail.
     pub fn body(&self) -> ErrorBody {
         let mut message = self.to_string();
+        let mut last = message.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let text = error.to_string();
-            if !message.contains(&text) {
+            // A library's error may say its cause's words itself, or the other way round.
+            if !message.contains(&text) && !text.contains(&last) {
                 message = format!("{message}: {text}");
             }
+            last = text;
             cause = error.source();
         }
         ErrorBody { message, hint: self.hint(), log_tail: self.log_tail(), internal: self.is_internal() }

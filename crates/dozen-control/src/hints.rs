@@ -12,6 +12,20 @@ impl Hint for ControlError {
     }
 }
 
+/// What to do about an address that cannot be had.
+fn listen_hint(why: std::io::ErrorKind) -> &'static str {
+    match why {
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are root's: set DOZEN_LISTEN to an address with another port, such as \
+             `127.0.0.1:1212`"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: set DOZEN_LISTEN to one of its own, such as `127.0.0.1:1212`"
+        }
+        _ => "stop what listens there, or set DOZEN_LISTEN to another address, such as `127.0.0.1:1313`",
+    }
+}
+
 impl ControlError {
     /// Of the server, its folders and its secrets.
     fn server_hint(&self) -> Option<String> {
@@ -22,9 +36,7 @@ impl ControlError {
             Self::HomeTaken { .. } => Some(
                 "see `dozen server status`; another server needs another DOZEN_HOME and DOZEN_RUN".into(),
             ),
-            Self::Listen { .. } => {
-                Some("stop what listens there, or set DOZEN_LISTEN to another address".into())
-            }
+            Self::Listen { source, .. } => Some(listen_hint(source.kind()).into()),
             Self::NewerSchema { .. } => Some("run the newer dozen, or restore an older state.db".into()),
             Self::DamagedStore { path, .. } => Some(format!(
                 "it was left as it is; move `{}` away and put a backup of it in its place, or what \
@@ -67,7 +79,17 @@ impl ControlError {
             Self::Doomed { app } => Some(format!(
                 "`dozen destroy {app} --confirm {app}` waits for its end; then the name is free"
             )),
+            Self::NoSuchRelease { last: Some(last), .. } => {
+                Some(format!("the last one is {last}; see `dozen releases`"))
+            }
             Self::NoSuchRelease { .. } | Self::NoEarlierRelease { .. } => Some("see `dozen releases`".into()),
+            Self::DomainReserved { .. } => {
+                Some("choose a domain of your own; the names that dozen gives are in `dozen domains`".into())
+            }
+            Self::NotAttached { .. } => Some("see what is attached with `dozen services`".into()),
+            Self::ServiceTaken { name } => {
+                Some(format!("choose another name, or attach it: `dozen services attach {name}`"))
+            }
             Self::NoRelease { .. } => {
                 Some("deploy it first: `dozen deploy`, or `git push dozen main`".into())
             }
@@ -83,7 +105,9 @@ impl ControlError {
             Self::NoSuchService { nearest, .. } => {
                 meant(nearest).or(Some("see `dozen services list`".into()))
             }
-            Self::VarAttached { service, .. } => Some(format!("run `dozen services detach {service}` first")),
+            Self::VarAttached { var, service, wanted } if wanted != service => Some(format!(
+                "to swap the two in one release: `dozen services attach {wanted} --as {var} --replace`"
+            )),
             Self::VarOfService { service, .. } => {
                 Some(format!("run `dozen services detach {service}` first"))
             }
@@ -95,8 +119,9 @@ impl ControlError {
     /// Of changes that a step refused.
     fn change_hint(&self) -> Option<String> {
         match self {
-            Self::RequiredConfig { names } => {
-                Some(format!("set it with `dozen config set {}=…`", names.first().map_or("NAME", |n| n)))
+            Self::RequiredConfig { missing } => {
+                let pairs: Vec<String> = missing.iter().map(|(name, _)| format!("{name}=…")).collect();
+                Some(format!("set it with `dozen config set {}`, then deploy again", pairs.join(" ")))
             }
             Self::PhaseFailed { log_tail, .. } => advice::from_tail(log_tail).or_else(|| {
                 Some("what ran before runs on; mend the `release:` process and deploy again".into())

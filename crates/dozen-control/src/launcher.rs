@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How long the last lines of a process that failed are waited for.
-const TAIL_WAIT: Duration = Duration::from_millis(400);
+pub(crate) const TAIL_WAIT: Duration = Duration::from_millis(400);
 
 /// How often a shim that outlives its process is looked at.
 const SHIM_BEAT: Duration = Duration::from_millis(500);

@@ -33,6 +33,7 @@ mod home;
 mod launcher;
 mod one_off;
 mod patience;
+mod port_holder;
 mod progress;
 mod reconcile;
 mod release_config;

@@ -102,6 +102,15 @@ impl ProgressLog {
         Announced { log: self, step, since: Instant::now() }
     }
 
+    /// Lines of the log since a step was begun for the first time.
+    pub(crate) fn lines_since(&self, step: &str) -> Vec<String> {
+        let inner = self.inner.lock();
+        let kept = inner.path.as_deref().map(read).unwrap_or_default();
+        let begun = |event: &Progress| matches!(event, Progress::Step { step: name, .. } if name == step);
+        let since = kept.into_iter().skip_while(|event| !begun(event));
+        since.filter_map(|event| if let Progress::Log { line } = event { Some(line) } else { None }).collect()
+    }
+
     /// All events so far and those to come, in order.
     pub fn follow(&self) -> UnboundedReceiver<Progress> {
         let (sender, receiver) = unbounded_channel();

@@ -40,8 +40,11 @@ impl Control {
             self.publish()?;
             self.reach(Place::SurplusUnrouted);
             self.drain_all(&stage.key)?;
+            // Stopping all of a stage is a step, which names them.
             let names: Vec<String> = surplus.iter().map(|launch| launch.name.to_string()).collect();
-            progress.line(format!("stopping {}", names.join(", ")));
+            if !stage.stopped {
+                progress.line(format!("stopping {}", names.join(", ")));
+            }
         }
         if let Some(loaded) = &loaded {
             let missing =

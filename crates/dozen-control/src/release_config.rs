@@ -122,7 +122,7 @@ pub(crate) fn add_declared(
         }
         let (origin, bytes) = match &declaration.fallback {
             ConfigFallback::Required => {
-                missing.push(name.to_string());
+                missing.push((name.clone(), declaration.description.clone()));
                 continue;
             }
             ConfigFallback::Unset => continue,
@@ -133,7 +133,7 @@ pub(crate) fn add_declared(
         };
         vars.insert(name.clone(), Value { origin: origin.to_owned(), bytes });
     }
-    if missing.is_empty() { Ok(()) } else { Err(ControlError::RequiredConfig { names: missing }) }
+    if missing.is_empty() { Ok(()) } else { Err(ControlError::RequiredConfig { missing }) }
 }
 
 /// Refuses what no environment can hold.

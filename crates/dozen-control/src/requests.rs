@@ -342,17 +342,6 @@ impl Control {
         self.publish()
     }
 
-    /// The config of the current release, or what is kept for the first one; names and origins.
-    pub(crate) fn effective_config(
-        &self,
-        stage: &StageRow,
-    ) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
-        match stage.current {
-            Some(number) => Ok(self.load(&stage.key, number)?.config.vars),
-            None => stage_vars(&self.key, &stage.key, &self.store.config(stage.key.id)?),
-        }
-    }
-
     /// The release that a request names, or the current one.
     pub(crate) fn release_or_current(
         &self,

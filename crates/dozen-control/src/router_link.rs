@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::net::UnixListener,
+        unix::{net::UnixListener, process::CommandExt},
     },
     path::PathBuf,
     process::{Command, Stdio},
@@ -26,9 +26,11 @@ use dozen_sandbox::SocketPath;
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
+    api::wire::RefusedRequests,
     control::ServerOptions,
     error::ControlError,
     home::{self, Home},
+    port_holder,
 };
 
 /// The uid of the router when the server runs as root: below those of the stages.
@@ -110,8 +112,11 @@ impl RouterLink {
         let threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(8));
         let mut listeners = Vec::new();
         for address in &self.listen {
-            let bound = bind_listeners(*address, threads)
-                .map_err(|source| ControlError::Listen { address: address.to_string(), source })?;
+            let bound = bind_listeners(*address, threads).map_err(|source| {
+                let taken = source.kind() == std::io::ErrorKind::AddrInUse;
+                let holder = taken.then(|| port_holder::holder_of(*address)).flatten();
+                ControlError::Listen { address: address.to_string(), holder, source }
+            })?;
             listeners.extend(bound);
         }
         self.start_with(listeners)
@@ -205,7 +210,9 @@ impl RouterLink {
         let launch = self.launch.lock();
         let Some(launch) = launch.as_ref() else { return Ok(()) };
         let mut command = Command::new(&self.binary);
-        command.arg("router").env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
+        // In a process group of its own, or a Ctrl-C at the server's terminal would end it before
+        // control has told it to; see the server's way to its end.
+        command.arg("router").env_clear().stdout(Stdio::null()).stderr(Stdio::inherit()).process_group(0);
         let child = launch.spawn(&mut command).map_err(ControlError::io("start the router"))?;
         self.pid.store(child.id(), Ordering::Relaxed);
         // Not waited for by its parent alone: the watcher below reaps it.
@@ -283,6 +290,13 @@ impl RouterLink {
     /// What every endpoint has in flight.
     pub(crate) fn loads(&self) -> Result<std::collections::BTreeMap<String, EndpointLoad>, ControlError> {
         self.ask(RouterClient::in_flight)
+    }
+
+    /// What the router refused itself; nothing while it does not answer, which is not waited for.
+    pub(crate) fn refused(&self) -> Option<RefusedRequests> {
+        let mut client = self.client.try_lock()?;
+        let status = client.as_mut()?.status().ok()?;
+        Some(RefusedRequests { malformed: status.malformed, unknown_hosts: status.unknown_hosts })
     }
 
     /// Closes the upgraded connections of an endpoint.

@@ -23,8 +23,12 @@ use crate::{
 };
 
 impl Control {
-    /// Makes a service; it is attached apart.
-    pub fn create_service(&self, stage: &StageRow, request: &CreateService) -> Result<(), ControlError> {
+    /// Makes a service; it is attached apart. What may surprise about it comes back.
+    pub fn create_service(
+        &self,
+        stage: &StageRow,
+        request: &CreateService,
+    ) -> Result<Vec<String>, ControlError> {
         let kind = kind_of(&request.kind)?;
         let url = request
             .url
@@ -42,7 +46,8 @@ impl Control {
         let plan = dozen_services::driver(kind)?.plan(&self.service_request(&stage.key, &row, None)?)?;
         self.store.create_service(stage.key.id, &row)?;
         self.reach(Place::ServiceRecorded);
-        self.make_service(&stage.key, &plan)
+        self.make_service(&stage.key, &plan)?;
+        Ok(plan.warnings)
     }
 
     /// Attaches a service to a config var: a new release.
@@ -59,11 +64,11 @@ impl Control {
             Some(var) => var.clone(),
             None => self.usual_var(&service, &rows)?,
         };
-        if let Some(row) = rows.iter().find(|row| row.var == var) {
-            return Err(ControlError::VarAttached {
-                var,
-                service: self.service_name(&stage.key, row.service)?,
-            });
+        let present = rows.iter().find(|row| row.var == var).map(|row| row.service);
+        let present = present.map(|id| self.service_name(&stage.key, id)).transpose()?;
+        if let Some(present) = present.as_ref().filter(|present| !request.replace || *present == name) {
+            let (service, wanted) = (present.clone(), name.clone());
+            return Err(ControlError::VarAttached { var, service, wanted });
         }
         let attach = [AttachmentRow { var: var.clone(), service: service.id }];
         let kept = ForFirst { attach: &attach, ..ForFirst::default() };
@@ -71,7 +76,10 @@ impl Control {
             return Ok(kept_for_the_first_release());
         }
         let request = ChangeRequest {
-            change: format!("attach {name} as {var}"),
+            change: match present {
+                Some(present) => format!("attach {name} as {var} in the place of {present}"),
+                None => format!("attach {name} as {var}"),
+            },
             attach: vec![(var, service.id)],
             ..ChangeRequest::default()
         };

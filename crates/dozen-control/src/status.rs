@@ -11,12 +11,12 @@ use crate::{
     control::Control,
     error::ControlError,
     launcher::{Loaded, launch_id},
-    release_config::to_base64,
+    release_config::{Value, stage_vars, to_base64},
     store::{
         DeployRow, DeployState, LaunchRow, LaunchState, Purpose, ReleaseRow, ServiceRow, StageKey, StageRow,
     },
 };
-use dozen_model::release::ReleaseNumber;
+use dozen_model::{names::ConfigVar, release::ReleaseNumber};
 
 impl Control {
     /// About the server.
@@ -37,6 +37,7 @@ impl Control {
             root: self.as_root(),
             apps: self.store.apps()?.len() as u64,
             instances: instances as u64,
+            refused: self.router.refused(),
         })
     }
 
@@ -203,13 +204,27 @@ impl Control {
 
     /// `dozen config`.
     pub fn config_list(&self, stage: &StageRow, reveal: bool) -> Result<Vec<ConfigEntry>, ControlError> {
-        let vars = self.effective_config(stage)?;
-        let entry = |(name, value): (_, crate::release_config::Value)| ConfigEntry {
-            name,
-            origin: value.origin,
-            value: reveal.then(|| to_base64(&value.bytes)),
+        let Some(number) = stage.current else { return self.config_to_be(stage, reveal) };
+        let loaded = self.load(&stage.key, number)?;
+        let declared = &loaded.manifest.config;
+        let entry = |(name, value): (ConfigVar, Value)| ConfigEntry {
+            description: declared.get(&name).and_then(|declaration| declaration.description.clone()),
+            ..config_entry(name, &value, reveal)
         };
-        Ok(vars.into_iter().map(entry).collect())
+        Ok(loaded.config.vars.into_iter().map(entry).collect())
+    }
+
+    /// The config that is kept for the first release; the value of an attached service is made with it.
+    fn config_to_be(&self, stage: &StageRow, reveal: bool) -> Result<Vec<ConfigEntry>, ControlError> {
+        let vars = stage_vars(&self.key, &stage.key, &self.store.config(stage.key.id)?)?;
+        let mut entries: BTreeMap<ConfigVar, ConfigEntry> =
+            vars.into_iter().map(|(name, value)| (name.clone(), config_entry(name, &value, reveal))).collect();
+        for row in self.store.attachments(stage.key.id)? {
+            let origin = format!("service {}", self.service_name(&stage.key, row.service)?);
+            let name = row.var.clone();
+            entries.insert(row.var, ConfigEntry { name, origin, value: None, description: None });
+        }
+        Ok(entries.into_values().collect())
     }
 
     /// `dozen domains`.
@@ -236,6 +251,7 @@ impl Control {
             name: row.name,
             kind: row.kind,
             created_at: row.created_at,
+            warnings: Vec::new(),
         };
         Ok(self.store.services(stage.key.id)?.into_iter().map(entry).collect())
     }
@@ -258,6 +274,11 @@ fn is_up(control: &Control, launch: &LaunchRow) -> bool {
     launch.purpose == Purpose::Service
         && launch.state == LaunchState::Serving
         && control.supervisor.status(&launch_id(launch)).is_ok_and(|state| state.is_running())
+}
+
+fn config_entry(name: ConfigVar, value: &Value, reveal: bool) -> ConfigEntry {
+    let origin = value.origin.clone();
+    ConfigEntry { name, origin, value: reveal.then(|| to_base64(&value.bytes)), description: None }
 }
 
 fn release_summary(stage: &StageRow, row: ReleaseRow) -> ReleaseSummary {

@@ -22,7 +22,7 @@ use crate::{
     engine,
     error::ControlError,
     progress::{self, ProgressLog},
-    store::StageRow,
+    store::{Purpose, StageRow},
 };
 
 /// What a worker is asked.
@@ -180,9 +180,25 @@ fn stop(
     control.store.set_stopped(row.key.id, stopped)?;
     control.reach(Place::WishRecorded);
     control.publish()?;
+    if !stopped {
+        return reconcile_fresh(control, row, progress);
+    }
+    let mut leaving = control.store.open_launches(row.key.id)?;
+    leaving.retain(|launch| launch.purpose == Purpose::Service);
+    if leaving.is_empty() {
+        return reconcile_fresh(control, row, progress);
+    }
+    leaving.sort_by(|one, other| one.name.cmp(&other.name));
+    let names: Vec<String> = leaving.iter().map(|launch| launch.name.to_string()).collect();
+    let announced = progress.step("stop", format!("Stopping {}", names.join(", ")));
     reconcile_fresh(control, row, progress)?;
-    if stopped {
-        control.wait_for_drains(row.key.id)?;
+    control.wait_for_drains(row.key.id)?;
+    announced.done("stopped");
+    for launch in &leaving {
+        // The same stands in its log, where nobody looks for it who waits here.
+        if let Some(text) = control.killed_after_grace(&row.key, launch)? {
+            progress.warn(format!("{} {text}", launch.name));
+        }
     }
     Ok(())
 }

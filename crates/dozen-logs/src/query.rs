@@ -20,6 +20,8 @@ pub struct LogQuery {
     pub stage: StageName,
     /// Only lines of this process type or instance.
     pub process: Option<ProcessFilter>,
+    /// Only lines of this stream, named as in [`crate::StreamId`].
+    pub stream: Option<String>,
     /// Only the app's own lines, or only dozen's.
     pub source: Option<Source>,
     /// Only lines of this time (unix nanoseconds) or later.
@@ -34,7 +36,7 @@ pub struct LogQuery {
 impl LogQuery {
     /// The last 100 lines of one stage.
     pub fn new(app: AppName, stage: StageName) -> Self {
-        Self { app, stage, process: None, source: None, since_ns: None, lines: None, from: None }
+        Self { app, stage, process: None, stream: None, source: None, since_ns: None, lines: None, from: None }
     }
 
     /// How many of the newest lines to keep.

@@ -102,7 +102,8 @@ impl Stream {
 
     fn is_wanted(&self, query: &LogQuery) -> bool {
         // The process of a platform line stands in the line: its stream is always read.
-        query.wants_source(self.source)
+        query.stream.as_ref().is_none_or(|wanted| *wanted == self.id.0)
+            && query.wants_source(self.source)
             && (self.layout == Layout::Lines || query.wants_process(&self.process))
     }
 }

@@ -94,6 +94,10 @@ impl Hint for DotenvError {
             Self::Unclosed { .. } => {
                 Some("a value has one line; in double quotes `\\n` is a line break".to_owned())
             }
+            Self::Duplicate { .. } => Some("remove one of the two lines".to_owned()),
+            Self::ControlCharacter { .. } | Self::NotText { .. } => Some(
+                "save the file as plain text; encode a value that is not, for example as base64".to_owned(),
+            ),
             _ => None,
         }
     }

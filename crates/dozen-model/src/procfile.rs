@@ -87,6 +87,12 @@ impl Hint for ProcfileError {
                 Some("names have 1 to 63 letters, digits, `-` and `_`; a comment starts with `#`".to_owned())
             }
             Self::Duplicate { .. } => Some("remove one of the two lines, or rename it".to_owned()),
+            Self::NoCommand { .. } => {
+                Some("write the command behind the colon, or remove the line".to_owned())
+            }
+            Self::ControlCharacter { .. } | Self::NotText { .. } => {
+                Some("type the line anew: it holds something that an editor may not show".to_owned())
+            }
             _ => None,
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Exchange {
     pub(crate) id: HeaderValue,
     /// Whether pages of ours are to be JSON.
     pub(crate) wants_json: bool,
-    /// Set once it is known; a request without a stage is not logged.
+    /// Set once it is known; a request without a stage is in no app's log.
     pub(crate) stage: Option<Arc<Stage>>,
     pub(crate) in_flight: Option<InFlight>,
     /// The last endpoint tried.

@@ -43,6 +43,7 @@ mod options;
 mod pool;
 mod privilege;
 mod protocol;
+mod refusals;
 mod request_body;
 mod request_id;
 mod response_body;

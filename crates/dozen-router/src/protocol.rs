@@ -72,6 +72,9 @@ pub struct RouterStatus {
     pub requests: u64,
     /// Requests refused because their head or framing was not acceptable.
     pub malformed: u64,
+    /// Requests refused because no app answers to their host.
+    #[serde(default)]
+    pub unknown_hosts: u64,
     /// Requests held now.
     pub held: usize,
     /// Requests sent again because a pooled connection had died.

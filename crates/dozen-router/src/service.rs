@@ -13,6 +13,7 @@ use crate::{
     forward::{WantedUpgrade, forward},
     headers,
     host::HostName,
+    refusals::Refusal,
     request_body::RequestBody,
     response_body::ResponseBody,
     status::Counters,
@@ -31,8 +32,9 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     let is_malformed = client.state.is_malformed(client.count_request());
     let host = HostName::of(request.headers(), request.uri()).filter(|_| !is_malformed);
     let Some(host) = host.filter(|_| request.method() != Method::CONNECT) else {
-        Counters::count(&counters.malformed);
-        return answer::bad_request(Exchange::begin(&client, &request, HostName::unknown()));
+        let exchange = Exchange::begin(&client, &request, HostName::unknown());
+        counters.refusals.note(Refusal::Malformed, &exchange);
+        return answer::bad_request(exchange);
     };
     let route = find(&client, &host);
     let exchange = Exchange::begin(&client, &request, host);
@@ -42,7 +44,10 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
             forward(exchange, name, request, upgrade).await
         }
         Route::Server(apps) => apps.answer(exchange),
-        Route::Nowhere => answer::not_found(exchange),
+        Route::Nowhere => {
+            counters.refusals.note(Refusal::UnknownHost, &exchange);
+            answer::not_found(exchange)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::protocol::RouterStatus;
+use crate::{protocol::RouterStatus, refusals::Refusals};
 
 /// Counters since the start of the process.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
     pub(crate) open_connections: AtomicU64,
     pub(crate) requests: AtomicU64,
-    pub(crate) malformed: AtomicU64,
+    pub(crate) refusals: Refusals,
     pub(crate) replayed: AtomicU64,
     pub(crate) dropped_lines: AtomicU64,
     pub(crate) draining: AtomicBool,
@@ -28,7 +28,8 @@ impl Counters {
             connections: self.connections.load(Relaxed),
             open_connections: self.open_connections.load(Relaxed),
             requests: self.requests.load(Relaxed),
-            malformed: self.malformed.load(Relaxed),
+            malformed: self.refusals.malformed.load(Relaxed),
+            unknown_hosts: self.refusals.unknown_hosts.load(Relaxed),
             replayed: self.replayed.load(Relaxed),
             dropped_lines: self.dropped_lines.load(Relaxed),
             draining: self.draining.load(Relaxed),

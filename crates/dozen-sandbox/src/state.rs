@@ -88,6 +88,21 @@ pub enum ExitStatus {
     Unknown,
 }
 
+/// How the reason begins when a program is not there.
+pub(crate) const NOT_FOUND: &str = "could not find the program";
+/// How the reason begins when a program is there and cannot be run.
+const NOT_EXECUTABLE: &str = "could not execute";
+
+/// The exit status that a shell reports for a program that never ran: 127 when it is not there, 126
+/// when it cannot be executed. `None` when the launch came to nothing before it got that far.
+pub fn shell_status(launch_error: &str) -> Option<u8> {
+    match launch_error {
+        reason if reason.starts_with(NOT_FOUND) => Some(127),
+        reason if reason.starts_with(NOT_EXECUTABLE) => Some(126),
+        _ => None,
+    }
+}
+
 /// A stop under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopState {

@@ -12,7 +12,11 @@ use std::{
     os::fd::AsFd,
 };
 
-use dozen_sandbox::{protocol::Frame, spec::TerminalSize, state::ExitStatus as ProcessEnd};
+use dozen_sandbox::{
+    protocol::Frame,
+    spec::TerminalSize,
+    state::{ExitStatus as ProcessEnd, shell_status},
+};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -93,10 +97,10 @@ fn passed_on((end, reason): (ProcessEnd, Option<String>)) -> Result<ExitStatus, 
     match end {
         ProcessEnd::Code(code) => Ok(ExitStatus::Passed(code as u8)),
         ProcessEnd::Signal(number) => Ok(ExitStatus::Passed((128 + number) as u8)),
-        ProcessEnd::LaunchFailed => Err(unavailable(format!(
-            "the command did not start: {}",
-            reason.as_deref().unwrap_or("no reason is known")
-        ))),
+        ProcessEnd::LaunchFailed => match reason {
+            Some(reason) => Err(CliError::NotStarted { status: shell_status(&reason), reason }),
+            None => Err(unavailable("the command did not start, and no reason is known".to_owned())),
+        },
         ProcessEnd::Unknown => Err(unavailable("the process was killed from outside".to_owned())),
     }
 }
@@ -233,7 +237,17 @@ mod tests {
         assert_eq!(passed(ProcessEnd::Code(42)).unwrap(), 42);
         assert_eq!(passed(ProcessEnd::Signal(9)).unwrap(), 137);
         assert!(passed(ProcessEnd::Unknown).is_err());
-        let error = passed_on((ProcessEnd::LaunchFailed, Some("`x` is not there".to_owned()))).unwrap_err();
-        assert!(error.to_string().contains("`x` is not there"), "{error}");
+    }
+
+    #[test]
+    fn a_command_that_never_ran_ends_as_a_shell_would_end_it() {
+        for (reason, code) in [
+            ("could not find the program `x` in `PATH`", 127),
+            ("could not execute `/x`: Permission denied (os error 13)", 126),
+            ("could not mount `/app`", 1),
+        ] {
+            let error = passed_on((ProcessEnd::LaunchFailed, Some(reason.to_owned()))).unwrap_err();
+            assert_eq!((error.to_string(), error.code()), (reason.to_owned(), code));
+        }
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn main() -> ExitCode {
         command().color(clap_colour(&words)).try_get_matches_from(std::iter::once(name).chain(words));
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, Output { style }),
     };
     let out = Output { style };
     let status =
@@ -103,10 +103,21 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Prints help, the version, or what is wrong with the words. Status 0 for what was asked for.
-fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody reading it is no reason for another status.
-    drop(error.print());
+fn usage(error: &clap::Error, out: Output) -> ExitCode {
+    match own_words(error) {
+        Some(text) => out.usage_error(&text),
+        // Nobody reading it is no reason for another status.
+        None => drop(error.print()),
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What our own parser says of a value: it names the value and the rule, and clap would put both
+/// behind the value once more.
+fn own_words(error: &clap::Error) -> Option<String> {
+    let is_value = error.kind() == clap::error::ErrorKind::ValueValidation;
+    let text = std::error::Error::source(error).filter(|_| is_value)?.to_string();
+    text.starts_with('`').then_some(text)
 }
 
 /// `--color`, looked for before the words are parsed: help and errors need it too.

@@ -86,6 +86,14 @@ pub(crate) enum CliError {
         /// What to do instead.
         hint: Option<String>,
     },
+    /// The command of a one-off process never ran.
+    #[error("{reason}")]
+    NotStarted {
+        /// The status that a shell ends with then, where it knows this case.
+        status: Option<u8>,
+        /// Why it did not.
+        reason: String,
+    },
     /// A file could not be read or written.
     #[error("`{}` could not be {action}", path.display())]
     File {
@@ -118,6 +126,7 @@ impl CliError {
             Self::Refused(body) if body.internal => 3,
             Self::Client(error) if error.is_internal() => 3,
             Self::System { .. } => 3,
+            Self::NotStarted { status, .. } => status.unwrap_or(1),
             _ => 1,
         }
     }
@@ -163,6 +172,17 @@ impl Hint for CliError {
             Self::Upload(error) => error.hint(),
             Self::Daemon(error) => error.hint(),
             Self::Name { .. } => Some("name it with `--app`".to_owned()),
+            Self::NotStarted { status: Some(127), .. } => Some(
+                "see what is there with `dozen run -- ls`; a program of a package needs that package among \
+                 the dependencies"
+                    .to_owned(),
+            ),
+            Self::NotStarted { status: Some(126), .. } => Some(
+                "make it executable in the repository with `git update-index --chmod=+x FILE`, or run its \
+                 interpreter: `dozen run -- python FILE`"
+                    .to_owned(),
+            ),
+            Self::NotStarted { .. } => None,
             Self::Usage { hint, .. } | Self::Unavailable { hint, .. } => hint.clone(),
             Self::File { .. } | Self::System { .. } | Self::OutputClosed => None,
         }

@@ -52,6 +52,14 @@ pub(crate) enum DaemonError {
     /// The process cannot be started.
     #[error("the server cannot be started")]
     Spawn(#[source] io::Error),
+    /// It refused to start and said why.
+    #[error("the server did not start: {reason}")]
+    Refused {
+        /// Its error.
+        reason: String,
+        /// Its hint.
+        hint: Option<String>,
+    },
     /// It ended instead of answering.
     #[error("the server ended at once, with {status}")]
     Ended {
@@ -85,6 +93,7 @@ impl Hint for DaemonError {
             Self::Ended { .. } => {
                 Some("run `dozen doctor`, or see more with `dozen server start`".to_owned())
             }
+            Self::Refused { hint, .. } => hint.clone(),
             Self::Silent { log } => Some(format!("read `{}`", log.display())),
             Self::Spawn(_) => None,
         }
@@ -112,7 +121,7 @@ pub(crate) async fn start_detached(
         }
         match watcher.try_wait() {
             Ok(Some(status)) if !status.success() => {
-                return Err(DaemonError::Ended { status, log_tail: tail(&log_path, from) });
+                return Err(ended(status, tail(&log_path, from)));
             }
             // Another watcher was at work: its server is the one to wait for, unless that one was
             // just stopped and its watcher is about to go.
@@ -124,6 +133,17 @@ pub(crate) async fn start_detached(
         }
     }
     Err(DaemonError::Silent { log: log_path })
+}
+
+/// What a server's end means: its own error and hint where it wrote them, else what it wrote.
+fn ended(status: ExitStatus, log_tail: Vec<String>) -> DaemonError {
+    let said = |label: &str| log_tail.iter().rev().find_map(|line| line.strip_prefix(label));
+    match said("error: ") {
+        Some(reason) => {
+            DaemonError::Refused { reason: reason.to_owned(), hint: said("hint: ").map(str::to_owned) }
+        }
+        None => DaemonError::Ended { status, log_tail },
+    }
 }
 
 fn spawn_watcher(settings: &Settings, log: &File, variables: &[(&str, OsString)]) -> io::Result<Child> {

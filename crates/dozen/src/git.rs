@@ -34,15 +34,37 @@ impl Hint for GitError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => Some("install Git".to_owned()),
-            Self::Refused { .. } => None,
+            Self::Refused { said, .. } => owner_hint(said),
         }
+    }
+}
+
+/// Git does not look into a repository of another user unless it was told that it may.
+fn owner_hint(said: &str) -> Option<String> {
+    let (_, folder) = said.split_once(DUBIOUS)?;
+    let folder = shell_word(folder.trim_matches('\''));
+    Some(format!("if you trust it, run `git config --global --add safe.directory {folder}`"))
+}
+
+/// Git's words for a repository that belongs to another user, before its folder.
+const DUBIOUS: &str = "detected dubious ownership in repository at ";
+
+/// Refuses, in Git's words, a folder in a repository of another user: it would pass for a folder in
+/// none.
+pub(crate) fn check_owner(folder: &Path) -> Result<(), GitError> {
+    match run(folder, &["rev-parse", "--git-dir"]) {
+        Err(GitError::Refused { command, said }) if said.contains(DUBIOUS) => {
+            Err(GitError::Refused { command, said })
+        }
+        _ => Ok(()),
     }
 }
 
 /// A Git command in a folder, ready for its arguments.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new("git");
-    command.arg("-C").arg(folder).stdin(Stdio::null());
+    // Its words are looked at.
+    command.arg("-C").arg(folder).env("LC_ALL", "C").stdin(Stdio::null());
     command
 }
 

@@ -41,9 +41,18 @@ fn main() -> ExitCode {
     match words.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("shim") => dozen_sandbox::shim_main(words),
         Some("router") => match dozen_router::RouterOptions::from_stdin() {
-            Ok(options) => dozen_router::router_main(options),
+            Ok(options) => {
+                start_router_log();
+                dozen_router::router_main(options)
+            }
             Err(_) => ExitCode::from(2),
         },
         _ => cli::main(),
     }
+}
+
+/// The router's diagnostics stand beside those of control, in the log of the server.
+fn start_router_log() {
+    // A second start in one process is none.
+    drop(tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).try_init());
 }

@@ -170,6 +170,12 @@ impl Output {
         }
     }
 
+    /// What is wrong with the words of the command line.
+    pub(crate) fn usage_error(&self, text: &str) {
+        self.note(self.labelled("error", Tint::Red, text));
+        self.note("\nFor more information, try '--help'.");
+    }
+
     /// `label: text`, the label tinted, the text without control characters.
     pub(crate) fn labelled(&self, label: &str, tint: Tint, text: &str) -> String {
         let label = tint.paint(&format!("{label}:"), self.style.colour_err);

@@ -124,10 +124,10 @@ fn why_no_repository(git: &Git, path: &Path) -> Result<BuildError, BuildError> {
     let output = git.run(&arguments)?;
     let says = String::from_utf8_lossy(&output.stderr);
     if says.contains("dubious ownership") {
-        return Ok(BuildError::Git {
-            verb: "rev-parse".into(),
-            reason: "the repository belongs to another user".into(),
-        });
+        // `fatal: detected dubious ownership in repository at '/srv/shop'`
+        let named = says.lines().next().and_then(|line| line.split('\'').nth(1));
+        let path = named.map_or_else(|| shown_path(path), |named| shown(named.as_bytes()));
+        return Ok(BuildError::ForeignRepository { path });
     }
     Ok(BuildError::NotARepository { path: shown_path(path) })
 }

@@ -184,7 +184,8 @@ impl AssetStep<'_> {
         };
         if let Some(command) = &self.plan.manifest.build.command {
             let argv = ["/bin/sh", "-ec", command].map(str::to_owned).to_vec();
-            self.run_named(session, "build command", self.step(argv, &overlay.mount(), env))?;
+            let name = "`[build] command` of dozen.toml";
+            self.run_named(session, name, self.step(argv, &overlay.mount(), env))?;
             done.push("`[build] command` ran");
         }
         // A bundler's cache is no asset.

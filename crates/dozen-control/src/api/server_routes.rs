@@ -16,7 +16,8 @@ use super::{
 use crate::error::ControlError;
 
 pub(super) async fn info(State(api): State<Api>) -> Result<Json<ServerInfo>, ApiError> {
-    Ok(Json(api.control.server_info()?))
+    let control = api.control;
+    Ok(Json(blocking(move || control.server_info()).await?))
 }
 
 pub(super) async fn stop(

@@ -186,10 +186,15 @@ pub(super) async fn create_service(
 ) -> Answer<Vec<ServiceEntry>> {
     let row = stage(&api, &names)?;
     let control = Arc::clone(&api.control);
-    Ok(Json(
-        blocking(move || control.create_service(&row, &request).and_then(|()| control.service_list(&row)))
-            .await?,
-    ))
+    let create = move || {
+        let warnings = control.create_service(&row, &request)?;
+        let mut entries = control.service_list(&row)?;
+        if let Some(made) = entries.iter_mut().find(|entry| entry.name == request.name) {
+            made.warnings = warnings;
+        }
+        Ok(entries)
+    };
+    Ok(Json(blocking(create).await?))
 }
 
 pub(super) async fn attach(

@@ -173,6 +173,18 @@ pub struct ServerInfo {
     pub apps: u64,
     /// Instances running.
     pub instances: u64,
+    /// Requests that reached no app since the router's start, absent while it does not answer.
+    #[serde(default)]
+    pub refused: Option<RefusedRequests>,
+}
+
+/// Requests that the router refused itself. Each second's first one is in the server's log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRequests {
+    /// Answered 400: the head or the framing was not acceptable.
+    pub malformed: u64,
+    /// Answered 404: no app answers to the host.
+    pub unknown_hosts: u64,
 }
 
 /// `POST` [`paths::SERVER_STOP`].

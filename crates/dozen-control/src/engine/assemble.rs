@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use dozen_model::{
     formation::Formation,
-    image::{Image, LayerRole},
-    manifest::AppManifest,
+    image::Image,
+    manifest::{AppManifest, ServiceKind},
     names::{ConfigVar, ServiceName},
 };
 use dozen_services::{ServiceRequest, driver};
 use serde::{Deserialize, Serialize};
 
-use super::Change;
+use super::{Change, django};
 use crate::{
     error::ControlError,
     release_config::{Bound, ReleaseConfig, Value, add_declared, check_size, from_base64, stage_vars},
@@ -199,7 +199,7 @@ fn bind(
     let control = &change.control;
     let services = control.store.services(change.key().id)?;
     let manifest = image.manifest.for_stage(&change.key().stage);
-    let takes_transaction_mode = takes_transaction_mode(change, image);
+    let takes_transaction_mode = django::takes_transaction_mode(change, image);
     let mut bound = Vec::new();
     for row in attachments {
         let Some(service) = services.iter().find(|one| one.id == row.service) else { continue };
@@ -216,6 +216,9 @@ fn bind(
         for (name, bytes) in plan.vars {
             vars.insert(name, Value { origin: format!("service {}", service.name), bytes });
         }
+        if service.kind == ServiceKind::Sqlite.as_str() && is_news(change, service) {
+            django::sqlite_advice(change, image).into_iter().for_each(|advice| change.work.progress.hint(advice));
+        }
         bound.push(Bound {
             var: row.var.clone(),
             service: service.id,
@@ -227,17 +230,16 @@ fn bind(
     Ok(bound)
 }
 
-/// Whether the image's Django knows `transaction_mode`: from 5.1 on.
-fn takes_transaction_mode(change: &Change, image: &Image) -> bool {
-    let layers = image.layers.iter().filter(|layer| layer.role == LayerRole::Dependencies);
-    let mut versions = layers.filter_map(|layer| {
-        dozen_build::installed_version(&change.control.layers.path(&layer.digest), "django")
-    });
-    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
-    versions.next().is_some_and(|version| {
-        let mut parts = version.split('.');
-        (number(parts.next()), number(parts.next())) >= (5, 1)
-    })
+/// Whether a change brings a service and an image together that were not together before, as far
+/// as advice about the two goes: not when only config changes.
+fn is_news(change: &Change, service: &ServiceRow) -> bool {
+    match change.deploy.kind {
+        DeployKind::Deploy => true,
+        DeployKind::Attach => change
+            .request()
+            .is_ok_and(|request| request.attach.iter().any(|(_, attached)| *attached == service.id)),
+        _ => false,
+    }
 }
 
 /// A release that did not go live keeps its number; the gap can be explained.

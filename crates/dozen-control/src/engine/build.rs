@@ -16,7 +16,7 @@ use dozen_build::{
     step::BuildUser,
 };
 
-use super::Change;
+use super::{Change, declared, django};
 use crate::{
     api::wire::Progress,
     control::{Control, build_error},
@@ -62,6 +62,10 @@ fn build_tree(change: &Change) -> Result<BuiltImage, ControlError> {
         secrets: long.collect(),
         cancel: Arc::clone(&change.work.cancel),
     };
+    // Before the build: it may fail for the want of what they name.
+    for warning in declared::warnings(&input.tree) {
+        change.work.progress.warn(warning);
+    }
     let runner = WalledRunner { binary: control.options.binary.clone(), folder: steps };
     let mut events = Heard { progress: &change.work.progress };
     let built = build_image(input, &runner, &mut events).map_err(build_error)?;
@@ -70,6 +74,9 @@ fn build_tree(change: &Change) -> Result<BuiltImage, ControlError> {
     }
     for warning in &built.warnings {
         change.work.progress.warn(warning.clone());
+    }
+    if let Some(advice) = django::static_files_advice(change, &built.image) {
+        change.work.progress.hint(advice);
     }
     Ok(built)
 }

@@ -28,10 +28,13 @@ use crate::{
 
 mod assemble;
 mod build;
+mod declared;
+mod django;
 mod first;
 mod hold;
 mod phase;
 mod phase_end;
+mod phase_log;
 mod route;
 mod source;
 mod start;

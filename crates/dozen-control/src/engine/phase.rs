@@ -20,12 +20,15 @@ use std::time::{Duration, Instant};
 use dozen_model::names::{InstanceName, ProcessType};
 use dozen_run::{Adoption, ExitReason};
 
-use super::{Change, hold, phase_end};
+use super::{Change, hold, phase_end, phase_log::PhaseLog};
 use crate::{
     error::ControlError,
     launcher::{Caller, Loaded, NewLaunch, launch_id},
     store::{DeployKind, LaunchRow, LaunchState, Purpose},
 };
+
+/// How often a running phase's new lines are told.
+const LINES_BEAT: Duration = Duration::from_millis(100);
 
 /// Runs the phase, or says why there is none.
 pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
@@ -48,16 +51,15 @@ pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
     hold::hold_writes(change, &loaded)?;
     let began = Instant::now();
     let launch = launched(change, &loaded)?;
+    let mut log = PhaseLog::of(change, &launch, &loaded);
     let reason = match launch.state {
         LaunchState::Ended => launch.outcome.clone().unwrap_or_default(),
-        _ => finish(change, &launch, &loaded, began)?.to_string(),
+        _ => finish(change, &launch, (&loaded, began), &mut log)?.to_string(),
     };
-    let tail = change.control.log_tail(change.key(), &launch, &loaded.config.secrets());
-    for line in &tail {
-        change.work.progress.line(line.clone());
-    }
+    log.pass_on_the_rest();
     if reason != ExitReason::Status(0).to_string() {
-        return Err(ControlError::PhaseFailed { reason, log_tail: tail });
+        let log_tail = change.control.log_tail(change.key(), &launch, &loaded.config.secrets());
+        return Err(ControlError::PhaseFailed { reason, log_tail });
     }
     announced.done(loaded.image.release_command.clone().unwrap_or_default());
     Ok(())
@@ -128,12 +130,12 @@ fn timed_out(change: &Change, launch: &LaunchRow, loaded: &Loaded) -> ControlErr
     ControlError::PhaseTimeout { limit: loaded.manifest.release.timeout(), log_tail }
 }
 
-/// Waits for the end of a running phase, within its limit.
+/// Waits for the end of a running phase, within its limit, and tells its lines as they come.
 fn finish(
     change: &Change,
     launch: &LaunchRow,
-    loaded: &Loaded,
-    began: Instant,
+    (loaded, began): (&Loaded, Instant),
+    log: &mut PhaseLog<'_>,
 ) -> Result<ExitReason, ControlError> {
     let control = &change.control;
     let limit = loaded.manifest.release.timeout();
@@ -141,10 +143,11 @@ fn finish(
     loop {
         let left = limit.saturating_sub(began.elapsed());
         // A dead shim is replaced by whoever watches events; the wait must not outlive the server.
-        if let Some(reason) = control.supervisor.wait_exit(&id, left.min(Duration::from_millis(500))) {
+        if let Some(reason) = control.supervisor.wait_exit(&id, left.min(LINES_BEAT)) {
             control.clear_launch(launch, &reason.to_string())?;
             return Ok(reason);
         }
+        log.pass_on();
         if left.is_zero() {
             return Err(timed_out(change, launch, loaded));
         }

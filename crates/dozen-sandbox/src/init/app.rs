@@ -19,6 +19,7 @@ use rustix::{
 
 use crate::{
     spec::{ByteString, CommandSpec, LaunchSpec, Limits},
+    state::NOT_FOUND,
     streams::AppEnds,
     sys::{descriptors, exec, fork, resource_limits, signals},
     walls::{Naming as _, Step, WallError},
@@ -125,9 +126,8 @@ fn exec_program(command: &CommandSpec) -> Step<Never> {
     match refusal {
         Some(reason) => Err(reason).step(|| format!("execute `{name}`")),
         None => {
-            let nothing = io::Error::from_raw_os_error(libc::ENOENT);
             let place = if program.contains(&b'/') { "" } else { " in `PATH`" };
-            Err(nothing).step(|| format!("find the program `{name}`{place}"))
+            Err(WallError::InWords(format!("{NOT_FOUND} `{name}`{place}")))
         }
     }
 }

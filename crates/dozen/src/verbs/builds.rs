@@ -106,7 +106,11 @@ async fn show(number: u64, target: &Target, session: &Session) -> Result<ExitSta
     let work = Work { control: &mut control, target: None, again: None, out: session.out };
     match follow(work, lines, &mut ProgressView::whole(session.out)).await? {
         Ended::ByUser => Ok(ExitStatus::Interrupted),
-        Ended::Well { .. } => Ok(ExitStatus::Success),
+        Ended::Well { release, .. } => {
+            let made = release.map(|release| format!(" and made {release}")).unwrap_or_default();
+            session.out.note(format_args!("deploy {number} succeeded{made}"));
+            Ok(ExitStatus::Success)
+        }
     }
 }
 

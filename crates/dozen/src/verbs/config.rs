@@ -33,6 +33,9 @@ use dotenv_line::dotenv_line;
 /// The most bytes that are read from stdin or a file.
 const LIMIT: u64 = 1 << 20;
 
+/// When the value of a service that is attached before the first release is made.
+const FROM_THE_FIRST_RELEASE_ON: &str = "from the first release on";
+
 /// List, set and remove config vars
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Each change makes a new release of the same image.
@@ -166,9 +169,11 @@ async fn list(args: &ConfigArgs, target: &Target, session: &Session) -> Result<E
     for entry in &entries {
         let value = match &entry.value {
             Some(_) => String::from_utf8_lossy(&value_of(entry)?).into_owned(),
+            None if args.reveal => FROM_THE_FIRST_RELEASE_ON.to_owned(),
             None => "********".to_owned(),
         };
-        table.row([entry.name.to_string(), value, entry.origin.clone()]);
+        let description = entry.description.clone().unwrap_or_default();
+        table.row([entry.name.to_string(), value, entry.origin.clone(), description]);
     }
     table.lines().into_iter().try_for_each(|line| session.out.result(line))?;
     Ok(ExitStatus::Success)
@@ -182,6 +187,12 @@ async fn get(name: &ConfigVar, target: &Target, session: &Session) -> Result<Exi
             hint: Some("list the names with `dozen config`".to_owned()),
         });
     };
+    if entry.value.is_none() {
+        return Err(CliError::Unavailable {
+            message: format!("`{name}` has no value yet: {} sets it {FROM_THE_FIRST_RELEASE_ON}", entry.origin),
+            hint: None,
+        });
+    }
     let mut value = value_of(entry)?;
     value.push(b'\n');
     session.out.bytes(&value)?;

@@ -50,12 +50,7 @@ pub(crate) async fn create(args: CreateArgs, session: &Session) -> Result<ExitSt
     };
     let target = Target { app, stage: args.stage };
     let remote = Remote::plan(&args.remote, &target, &session.settings)?;
-    if remote.as_ref().is_some_and(Remote::is_someone_elses) {
-        return Err(CliError::Unavailable {
-            message: format!("the Git remote `{}` belongs to something else", args.remote),
-            hint: Some("give another name with `--remote`".to_owned()),
-        });
-    }
+    remote.as_ref().map_or(Ok(()), |remote| remote.refuse_if_taken(&target))?;
     let mut control = session.control().await?;
     if args.existing {
         let apps: Vec<AppSummary> = control.get(paths::APPS).await?;
@@ -101,6 +96,7 @@ impl Remote {
             return Err(CliError::Usage { message, hint: None });
         }
         let here = Path::new(".");
+        git::check_owner(here)?;
         if git::top_of(here).is_none() {
             return Ok(None);
         }
@@ -109,9 +105,23 @@ impl Remote {
         Ok(Some(Self { name: name.to_owned(), url, receive_pack, present }))
     }
 
-    /// Whether a remote of this name points to something that is not dozen's.
-    fn is_someone_elses(&self) -> bool {
-        self.present.as_deref().is_some_and(|url| url != self.url && Target::of_repository(url).is_none())
+    /// Refuses a name that leads elsewhere: a push would go to an app that nobody meant.
+    fn refuse_if_taken(&self, target: &Target) -> Result<(), CliError> {
+        let Some(url) = self.present.as_deref().filter(|url| *url != self.url) else { return Ok(()) };
+        let name = &self.name;
+        let (message, hint) = match Target::of_repository(url) {
+            // The server's folders or this binary may have moved since.
+            Some(present) if present == *target => return Ok(()),
+            Some(present) => (
+                format!("the Git remote `{name}` of this repository deploys {present} already"),
+                format!("give this one another name with `--remote`, or `git remote remove {name}` first"),
+            ),
+            None => (
+                format!("the Git remote `{name}` belongs to something else"),
+                "give another name with `--remote`".to_owned(),
+            ),
+        };
+        Err(CliError::Unavailable { message, hint: Some(hint) })
     }
 
     fn write(&self) -> Result<(), CliError> {

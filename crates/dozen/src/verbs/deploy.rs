@@ -58,8 +58,14 @@ pub(crate) async fn deploy(args: DeployArgs, session: &Session) -> Result<ExitSt
             working_tree: true,
         })?,
     };
+    exported(&source, &mut view);
     let ended = send(session, &mut control, (&target, source), &mut view).await?;
     tell_urls(ended, session, &target)
+}
+
+/// Ends the step that exported the source.
+pub(super) fn exported(source: &Source, view: &mut ProgressView) {
+    view.done("source", &format!("{}, {}", source.words(), size_words(source.size)));
 }
 
 /// Sends a source to a stage and follows what becomes of it.
@@ -69,7 +75,6 @@ pub(super) async fn send(
     (target, source): (&Target, Source),
     view: &mut ProgressView,
 ) -> Result<Ended, CliError> {
-    view.done("source", &format!("{}, {}", source.words(), size_words(source.size)));
     view.event(&Progress::Step { step: "upload".to_owned(), title: "Upload".to_owned() });
     let about = source.about.clone();
     let lines = control.upload(&target.path("/deploys"), &about, source.into_body()).await;

@@ -66,6 +66,7 @@ pub(crate) async fn hook(args: HookArgs, session: &Session) -> Result<ExitStatus
     };
     let mut source = Source::commit(&choice)?;
     source.about.reference = Some(push.branch);
+    deploy::exported(&source, &mut view);
     let ended = deploy::send(session, &mut control, (&target, source), &mut view).await?;
     match deploy::tell_urls(ended, session, &target)? {
         // A deploy that was cancelled has not taken the commit, so neither may Git.

@@ -97,7 +97,7 @@ fn show(detail: &ReleaseDetail, session: &Session) -> Result<(), CliError> {
         ("commit", summary.commit.clone().unwrap_or_else(|| "-".to_owned())),
         ("image", summary.image.to_string()),
         ("runtime", detail.runtime.clone().unwrap_or_else(|| "-".to_owned())),
-        ("config", detail.config.join(" ")),
+        ("config", if detail.config.is_empty() { "-".to_owned() } else { detail.config.join(" ") }),
     ];
     rows.extend(detail.attachments.iter().map(|(var, service)| ("attached", format!("{var} -> {service}"))));
     rows.extend(detail.processes.iter().map(|(process, command)| {

@@ -14,7 +14,8 @@ use crate::{
 
 /// Run a command in the release and config of an app, with a terminal when there is one
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The command's exit status becomes dozen's own; 128 and more is a signal.
+#[command(after_help = "The command's exit status becomes dozen's own: 127 when its program is not there, 126 when it cannot be
+executed, 128 and more for a signal.
 
 Examples:
   dozen run -- python manage.py createsuperuser

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dozen_control::api::wire::{ServerInfo, StopServer, paths};
+use dozen_control::api::wire::{RefusedRequests, ServerInfo, StopServer, paths};
 use http::Method;
 use serde::de::IgnoredAny;
 
@@ -153,12 +153,29 @@ async fn status(json: bool, session: &Session) -> Result<ExitStatus, CliError> {
         ("domain", info.domain),
         ("state", info.home),
         ("runs as", if info.root { "root" } else { "an ordinary user" }.to_owned()),
-        ("apps", format!("{}, {} instances", info.apps, info.instances)),
+        ("apps", format!("{}, {}", info.apps, counted(info.instances, "instance"))),
+        ("refused", info.refused.map_or_else(|| "not known".to_owned(), refused_words)),
     ] {
         table.row([label.to_owned(), value]);
     }
     table.lines().into_iter().try_for_each(|line| session.out.result(line))?;
     Ok(ExitStatus::Success)
+}
+
+/// Requests that no app's log has a line of.
+fn refused_words(refused: RefusedRequests) -> String {
+    let RefusedRequests { malformed, unknown_hosts } = refused;
+    if malformed + unknown_hosts == 0 {
+        return "no request".to_owned();
+    }
+    format!(
+        "{} that cannot be read (400), {unknown_hosts} for a host that no app has (404); see its log",
+        counted(malformed, "request")
+    )
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 async fn stop(all: bool, session: &Session) -> Result<ExitStatus, CliError> {

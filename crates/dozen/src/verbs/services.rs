@@ -52,7 +52,8 @@ Examples:
     Create(CreateArgs),
     /// Put a service's URL into a config var, as a new release
     #[command(
-        after_help = "Examples:\n  dozen services attach db\n  dozen services attach db --as REPORTS_URL"
+        after_help = "Examples:\n  dozen services attach db\n  dozen services attach db --as REPORTS_URL
+  dozen services attach pg --as DATABASE_URL --replace"
     )]
     Attach {
         /// Its name
@@ -60,6 +61,10 @@ Examples:
         /// The config var [default: the usual one of its kind, such as DATABASE_URL]
         #[arg(long = "as", value_name = "NAME")]
         var: Option<ConfigVar>,
+
+        /// Take the place of the service that has this config var, in the same release
+        #[arg(long)]
+        replace: bool,
     },
     /// Take a service's URL out of the config vars, as a new release; the service stays
     #[command(after_help = "Examples:\n  dozen services detach db")]
@@ -105,9 +110,9 @@ pub(crate) async fn services(args: ServicesArgs, session: &Session) -> Result<Ex
         }
         Some(ServicesAction::Info { name }) => info(&name, args.json, &target, session).await,
         Some(ServicesAction::Create(create)) => self::create(create, args.json, &target, session).await,
-        Some(ServicesAction::Attach { name, var }) => {
+        Some(ServicesAction::Attach { name, var, replace }) => {
             let below = format!("/services/{name}/attach");
-            let body = json(&AttachService { var })?;
+            let body = json(&AttachService { var, replace })?;
             let ended = carry_out(session, &target, Method::POST, &below, Some(body)).await?;
             ended.tell(session.out, &target, &format!("{name} attached"))
         }
@@ -130,6 +135,8 @@ async fn create(
     let entries: Vec<ServiceEntry> =
         session.control().await?.ask(Method::POST, &target.path("/services"), &body).await?;
     list(&entries, json, target, session)?;
+    let made = entries.iter().filter(|entry| entry.name == args.name);
+    made.flat_map(|entry| &entry.warnings).for_each(|warning| session.out.warning(warning));
     if entries.iter().any(|entry| entry.name == args.name && entry.attached.is_empty()) {
         session.out.hint(&format!("run `dozen services attach {}` to give its URL to the app", args.name));
     }

@@ -44,7 +44,6 @@ pub(crate) struct UpArgs {
 pub(crate) async fn up(args: UpArgs, session: &Session) -> Result<ExitStatus, CliError> {
     let target = target(&args, session)?;
     let mut view = ProgressView::new(session.out);
-    let mut control = server(session, &mut view).await?;
     let folder = git::folder_in_repository(&args.path);
     let choice = CommitChoice {
         repository: &args.path,
@@ -56,6 +55,9 @@ pub(crate) async fn up(args: UpArgs, session: &Session) -> Result<ExitStatus, Cl
     view.begin("source", "Source");
     let mut source = Source::commit(&choice)?;
     source.about.create = true;
+    deploy::exported(&source, &mut view);
+    // Last: a folder that cannot be deployed is no reason to start a server.
+    let mut control = server(session, &mut view).await?;
     match deploy::send(session, &mut control, (&target, source), &mut view).await? {
         Ended::ByUser => Ok(ExitStatus::Interrupted),
         Ended::Well { release, urls } => {

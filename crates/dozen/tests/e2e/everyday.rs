@@ -72,6 +72,7 @@ fn an_external_service_is_a_url_that_is_shown_to_the_app_and_to_nobody_else() {
     let mut create = create.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("dozen");
     std::io::Write::write_all(create.stdin.as_mut().expect("its stdin"), url.as_bytes()).expect("the URL");
     let created = Ran::from(create.wait_with_output().expect("its end")).succeeds();
+    assert!(!created.stderr.contains("loopback"), "{created:#?}");
     let attached = host.dozen(["services", "attach", "db", "--as", "DATABASE_URL"]).succeeds();
     let listed = host.dozen(["services"]).succeeds();
     let config = host.dozen(["config"]).succeeds();
@@ -79,6 +80,99 @@ fn an_external_service_is_a_url_that_is_shown_to_the_app_and_to_nobody_else() {
         assert!(!format!("{ran:?}").contains("very-secret"), "{ran:#?}");
     }
     assert_eq!(inside(&host, "echo $DATABASE_URL"), format!("{url}\n"));
+}
+
+#[test]
+fn a_service_takes_the_place_of_another_in_one_release() {
+    let (host, project) = shop();
+    project.write("Procfile", "release: test -n \"$DATABASE_URL\"\nweb: /usr/bin/python3 server.py\n");
+    project.write("dozen.toml", "[services.db]\nkind = \"sqlite\"\n").commit("needs a database");
+    host.up(&project);
+    let url = "postgresql://ann@localhost/shop";
+    let made = host.dozen(["services", "create", "external", "pg", "--url", url]).succeeds();
+    assert!(made.stderr.contains("warning: `pg` is at a loopback address"), "{made:#?}");
+
+    let attach = ["services", "attach", "pg", "--as", "DATABASE_URL"];
+    let refused = host.dozen(attach).fails_with(1);
+    assert!(refused.stderr.contains("`dozen services attach pg --as DATABASE_URL --replace`"), "{refused:#?}");
+    let replaced = host.dozen(attach.into_iter().chain(["--replace"])).succeeds();
+    assert_eq!(replaced.stdout, "shop: v3, pg attached\n");
+    assert_eq!(inside(&host, "echo $DATABASE_URL"), format!("{url}\n"));
+    let services = host.dozen(["services", "--json"]).succeeds().json();
+    let attached: Vec<_> = services.as_array().expect("a list").iter().map(|one| one["attached"].clone()).collect();
+    assert_eq!(attached, [serde_json::json!([]), serde_json::json!(["DATABASE_URL"])], "{services}");
+}
+
+#[test]
+fn config_shows_what_is_attached_before_the_first_release() {
+    let host = TestHost::start();
+    host.dozen(["create", "shop"]).succeeds();
+    let dozen = |words: &[&str]| host.dozen(words.iter().copied().chain(["-a", "shop"]));
+    dozen(&["config", "set", "ANSWER=early"]).succeeds();
+    dozen(&["services", "create", "sqlite", "db"]).succeeds();
+    dozen(&["services", "attach", "db"]).succeeds();
+    let config = dozen(&["config", "--reveal"]).succeeds();
+    assert_eq!(
+        config.stdout,
+        "ANSWER        early                      set\n\
+         DATABASE_URL  from the first release on  service db\n"
+    );
+    let value = dozen(&["config", "get", "DATABASE_URL"]).fails_with(1);
+    assert!(value.stderr.contains("service db sets it from the first release on"), "{value:#?}");
+    assert_eq!(dozen(&["config", "export"]).succeeds().stdout, "ANSWER='early'\n");
+    host.up(&Project::small("shop"));
+    let config = dozen(&["config"]).succeeds().stdout;
+    assert_eq!(config, "ANSWER        ********  set\nDATABASE_URL  ********  service db\n");
+}
+
+#[test]
+fn a_command_that_never_ran_ends_as_a_shell_would_end_it() {
+    let (host, project) = shop();
+    let missing = host.dozen(["run", "--", "no-such-program"]).fails_with(127);
+    assert!(missing.stderr.starts_with("error: could not find the program `no-such-program` in `PATH`\n"));
+    let plain = host.dozen(["run", "--", "./server.py"]).fails_with(126);
+    assert!(plain.stderr.starts_with("error: could not execute `./server.py`: Permission denied"), "{plain:#?}");
+    assert!(plain.stderr.contains("hint: make it executable"), "{plain:#?}");
+    drop(project);
+}
+
+#[test]
+fn what_reaches_no_app_is_counted_and_told_in_the_servers_log() {
+    let (host, _project) = shop();
+    let refused = || host.dozen(["server", "status", "--json"]).succeeds().json()["refused"].clone();
+    assert_eq!(refused(), serde_json::json!({ "malformed": 0, "unknown_hosts": 0 }));
+    assert_eq!(client::get(host.port(), "nobody.example.org", "/page?token=secret").status, 404);
+    assert_eq!(refused(), serde_json::json!({ "malformed": 0, "unknown_hosts": 1 }));
+    let log = std::fs::read_to_string(host.home().join("server.log")).expect("the server's log");
+    let line = log.lines().find(|line| line.contains("refused a request")).expect(&log);
+    for part in ["no app answers to its host", "status=404", "host=\"nobody.example.org\"", "path=\"/page\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!log.contains("secret"), "a query string stays out: {log}");
+    let status = host.dozen(["server"]).succeeds().stdout;
+    assert!(status.contains("0 requests that cannot be read (400), 1 for a host that no app has (404)"), "{status}");
+}
+
+#[test]
+fn ctrl_c_at_the_servers_terminal_lets_requests_finish() {
+    let mut host = TestHost::without_server();
+    host.start_server_in_a_group_of_its_own();
+    host.up(&Project::small("shop"));
+    let port = host.port();
+    let slow = std::thread::spawn(move || client::get(port, "shop.localhost", "/slow"));
+    wait_for("the request in the app", Duration::from_secs(10), || {
+        (host.ps("shop")["instances"][0]["in_flight"] == 1).then_some(())
+    });
+    let group = rustix::process::Pid::from_raw(host.control_pid().cast_signed()).expect("a pid");
+    let router = host.router_pid();
+    let groups = rustix::process::getpgid(rustix::process::Pid::from_raw(router.cast_signed()));
+    assert_ne!(groups.expect("the router's group"), group, "it would end before control has told it to");
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).expect("Ctrl-C");
+    assert_eq!(slow.join().expect("an answer").status, 200);
+    host.wait_for_control_end();
+    wait_for("the router's end", Duration::from_secs(10), || {
+        (!std::path::Path::new(&format!("/proc/{router}")).exists()).then_some(())
+    });
 }
 
 #[test]

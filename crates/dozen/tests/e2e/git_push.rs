@@ -2,9 +2,12 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    sync::mpsc::channel,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -67,6 +70,65 @@ fn a_push_that_does_not_get_ready_is_refused_with_the_reason() {
     // Git has not taken the commit, so the same one can be tried again.
     let again = git(&host, project.folder(), &["push", "dozen", "main"]).fails_with(1);
     assert!(again.stderr.contains("no such luck"), "{again:#?}");
+}
+
+#[test]
+fn a_second_app_does_not_take_the_remote_of_the_first() {
+    let host = host();
+    let project = Project::small("shop");
+    host.dozen_in(project.folder(), ["create"]).succeeds();
+    let before = project.git(&["remote", "-v"]);
+    let refused = host.dozen_in(project.folder(), ["create", "other"]).fails_with(1);
+    assert_eq!(
+        refused.stderr,
+        "error: the Git remote `dozen` of this repository deploys shop already\n\
+         hint: give this one another name with `--remote`, or `git remote remove dozen` first\n"
+    );
+    assert_eq!(project.git(&["remote", "-v"]), before);
+    let apps = host.dozen(["apps", "--json"]).succeeds().json();
+    assert_eq!(apps.as_array().map(Vec::len), Some(1), "no app was made: {apps}");
+
+    host.dozen_in(project.folder(), ["create", "--existing"]).succeeds();
+    let staging = ["create", "--existing", "--stage", "staging"];
+    host.dozen_in(project.folder(), staging).fails_with(1);
+    host.dozen_in(project.folder(), staging.into_iter().chain(["--remote", "staging"])).succeeds();
+    assert_eq!(project.git(&["remote"]), "dozen\nstaging");
+}
+
+/// A release phase that ends when the file `go` is on its volume.
+const WAITS: &str = "release: echo begun; while [ ! -e /data/gate/go ]; do sleep 0.02; done; echo gone on\n\
+                     web: /usr/bin/python3 server.py\n";
+
+#[test]
+fn the_lines_of_a_release_phase_come_while_it_runs() {
+    let host = host();
+    let project = Project::small("shop");
+    project.write("Procfile", WAITS).write("dozen.toml", "[services.gate]\nkind = \"volume\"\n").commit("waits");
+    host.dozen_in(project.folder(), ["create"]).succeeds();
+    let go = host.state().join("services/1/gate/go");
+    let mut up = host.command(["up", "."]);
+    up.current_dir(project.folder());
+    let mut push = Command::new("git");
+    push.args(["push", "dozen", "main"]).current_dir(project.folder());
+    push.env("XDG_DATA_HOME", host.home().join("data"));
+    for (name, mut command) in [("up", up), ("git push", push)] {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect(name);
+        let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines().map_while(Result::ok);
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || lines.into_iter().try_for_each(|line| sender.send(line)));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let next = || receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        let begun = std::iter::from_fn(next).any(|line| line.trim_end().ends_with("      begun"));
+        // Also a phase that was not heard is let go.
+        fs::write(&go, "").expect("the file that it waits for");
+        assert!(begun, "{name}: its line comes before its end, which waits for us");
+        let rest: Vec<String> = receiver.into_iter().collect();
+        let told = |text: &str| rest.iter().filter(|line| line.trim_end().ends_with(text)).count();
+        assert_eq!((told("      begun"), told("      gone on")), (0, 1), "{name}: each line once: {rest:#?}");
+        assert!(child.wait().expect("its end").success(), "{name}: {rest:#?}");
+        fs::remove_file(&go).expect("the next one waits again");
+        project.commit("another");
+    }
 }
 
 #[test]

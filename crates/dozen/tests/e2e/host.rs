@@ -83,7 +83,19 @@ impl TestHost {
 
     /// Starts the server, with the port it had before if it had one.
     pub fn start_server(&mut self) {
-        self.spawn_server();
+        let command = self.command(["server", "start"]);
+        self.start_server_by(command);
+    }
+
+    /// Starts the server as a shell starts it in a terminal: Ctrl-C means its whole process group.
+    pub fn start_server_in_a_group_of_its_own(&mut self) {
+        let mut command = self.command(["server", "start"]);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        self.start_server_by(command);
+    }
+
+    fn start_server_by(&mut self, command: Command) {
+        self.spawn_server(command);
         let info = wait_for("the server to answer", Duration::from_secs(20), || self.info());
         let address = info["listen"][0].as_str().expect("an address");
         self.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
@@ -95,14 +107,13 @@ impl TestHost {
         (ran.status == 0).then(|| ran.json())
     }
 
-    fn spawn_server(&mut self) {
+    fn spawn_server(&mut self, mut command: Command) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.home().join("server.log"))
             .expect("the server's log");
-        let child = self
-            .command(["server", "start"])
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
             .stderr(log)
@@ -209,7 +220,8 @@ impl Drop for TestHost {
     fn drop(&mut self) {
         if self.server.is_none() && self.state().join("state.db").exists() && self.port != 0 {
             // Not with a panic: what this test has left behind is ended by force then.
-            self.spawn_server();
+            let command = self.command(["server", "start"]);
+            self.spawn_server(command);
             let deadline = Instant::now() + Duration::from_secs(20);
             let has_ended = |host: &mut Self| {
                 host.server.as_mut().is_some_and(|server| matches!(server.try_wait(), Ok(Some(_))))

@@ -14,6 +14,7 @@
 mod bad_input;
 mod client;
 mod crash;
+mod docs;
 mod domains;
 mod everyday;
 mod examples;

@@ -141,8 +141,12 @@ pub struct ConfigEntry {
     pub name: ConfigVar,
     /// Where it comes from: `set`, `generated`, `default`, or `service NAME`.
     pub origin: String,
-    /// Base64 of the value, only when asked for.
+    /// Base64 of the value, only when asked for; a service that is attached before the first release
+    /// has none yet.
     pub value: Option<String>,
+    /// What the app says it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 /// `PATCH /config`: values are bytes, in base64.
@@ -315,6 +319,9 @@ pub struct CreateService {
 pub struct AttachService {
     /// The config var; the kind's usual one when absent.
     pub var: Option<ConfigVar>,
+    /// Whether it takes the place of a service that has the var.
+    #[serde(default)]
+    pub replace: bool,
 }
 
 /// One backing service.
@@ -330,4 +337,7 @@ pub struct ServiceEntry {
     pub detail: String,
     /// Unix seconds.
     pub created_at: i64,
+    /// What may surprise, said when it is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

@@ -65,7 +65,9 @@ fn an_app_that_ignores_sigterm_is_killed_after_its_grace_period() {
     let ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)";
     host.up(&misbehaving("shop", ignore, "[formation.web]\ngrace = \"1s\"\n"));
     let began = Instant::now();
-    host.dozen(["down", "-a", "shop"]).succeeds();
+    let down = host.dozen(["down", "-a", "shop"]).succeeds();
+    let told = line_with(&down.stderr, "warning: ");
+    assert_eq!(told, "warning: web.1 did not end within 1s of SIGTERM and was killed");
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(10), "{took:?}");
     let logs = host.dozen(["logs", "-a", "shop", "--source", "dozen"]).succeeds().stdout;

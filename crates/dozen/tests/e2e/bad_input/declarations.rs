@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::{Page, host};
-use crate::project::Project;
+use crate::{host::Ran, project::Project};
 
 #[test]
 fn a_procfile_with_a_mistake_is_refused_by_line() {
@@ -77,4 +77,32 @@ fn two_lock_files_stop_the_build_until_one_is_named() {
     project.write("dozen.toml", "[app]\nlock = \"poetry.lock\"\n").commit("the one without a plan");
     page.add_up(&host, "a lock that is not supported", &project);
     insta::assert_snapshot!(page.text);
+}
+
+#[test]
+fn what_is_declared_and_has_no_effect_or_no_value_is_named() {
+    let host = host();
+    let mut page = Page::of(&host);
+    let project = Project::small("shop");
+    let keys = "[app]\npackage_manager = \"poetry\"\n[factors]\nIV = \"no backing service\"\n\
+                [system]\npackages = [\"dpkg\", \"no-such-library5\"]\n\
+                [build]\nsystem_packages = [\"no-such-compiler\"]\n";
+    project.write("dozen.toml", keys).commit("keys");
+    let ran = host.dozen_in(project.folder(), ["up", "."]);
+    page.add("keys without effect", &Ran { stdout: String::new(), ..until_the_end(ran) });
+
+    let required = "[config]\nPAYMENT_KEY = { required = true, description = \"from the payment provider's dashboard\" }\n\
+                    OTHER_KEY = { required = true }\nLEVEL = { default = \"info\", description = \"how much it says\" }\n";
+    project.write("dozen.toml", required).commit("required");
+    page.add_up(&host, "required config", &project);
+    host.dozen(["config", "set", "-a", "shop", "PAYMENT_KEY=a", "OTHER_KEY=b"]).succeeds();
+    host.up(&project);
+    page.add("config", &host.dozen(["config", "-a", "shop"]).succeeds());
+    insta::assert_snapshot!(page.text);
+}
+
+/// What was told up to the line that says that an app is up.
+fn until_the_end(ran: Ran) -> Ran {
+    let told: Vec<&str> = ran.stderr.lines().take_while(|line| !line.ends_with(" is up")).collect();
+    Ran { stderr: told.join("\n"), ..ran }
 }

@@ -30,7 +30,9 @@ fn a_port_that_is_taken_is_named_and_nothing_is_left_running() {
     host.set_env("LC_ALL", "C.UTF-8");
     host.set_env("DOZEN_LISTEN", &address.to_string());
     let mut page = Page::of(&host);
-    page.replace(address, "[ADDRESS]");
+    let own_name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let who = format!("`{}` (pid {})", own_name.trim_end(), std::process::id());
+    page.replace(address, "[ADDRESS]").replace(who, "[WHO]");
     page.add("server start", &host.dozen(["server", "start"]));
     let project = Project::small("shop");
     page.add_up(&host, "up", &project);

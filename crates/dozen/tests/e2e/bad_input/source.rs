@@ -22,8 +22,29 @@ fn a_folder_that_is_no_clean_commit_is_refused() {
     let folder = host.dozen_in(changed.folder(), ["deploy", "main", "--folder", "blog", "-a", "shop"]);
     let commit = changed.git(&["rev-parse", "HEAD"]);
     page.replace(&commit[..12], "[COMMIT]").add("a folder that is not there", &folder);
+    // Git's own switch: every repository is taken for another user's.
+    let shop = changed.folder().display().to_string();
+    page.replace(shop, "[FOLDER]");
+    for (case, words) in [
+        ("another user's repository", &["up", "."][..]),
+        ("a remote in another user's repository", &["create", "shop"]),
+    ] {
+        let mut command = host.command(words.iter().copied());
+        command.current_dir(changed.folder()).env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+        page.add(case, &command.output().unwrap().into());
+    }
     insta::assert_snapshot!(page.text);
     assert_eq!(host.dozen(["apps", "--json"]).succeeds().json(), serde_json::json!([]), "no app was made");
+}
+
+#[test]
+fn a_folder_that_cannot_be_deployed_is_no_reason_to_start_a_server() {
+    let host = crate::host::TestHost::without_server();
+    let plain = host.home().join("plain");
+    std::fs::create_dir(&plain).unwrap();
+    host.dozen_in(&plain, ["up", "."]).fails_with(1);
+    let status = host.dozen(["server", "status"]).fails_with(1);
+    assert!(status.stderr.starts_with("error: no server is running"), "{status:#?}");
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! The release phase's lines on their way to whoever follows the change, while the phase runs.
+//!
+//! They are read from the phase's own stream of the log, so a phase that outlives its server is
+//! heard to its end by the next one. What that server finds told already is not told twice.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use dozen_logs::{Cursor, LogQuery};
+
+use super::Change;
+use crate::{
+    launcher::{Loaded, TAIL_WAIT},
+    store::LaunchRow,
+};
+
+/// Between two looks for what a phase wrote last.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// A reader of one phase's lines.
+pub(super) struct PhaseLog<'a> {
+    change: &'a Change,
+    query: LogQuery,
+    secrets: Vec<Vec<u8>>,
+    /// Lines that an earlier server told, oldest first.
+    told: VecDeque<String>,
+    heard: bool,
+}
+
+impl<'a> PhaseLog<'a> {
+    /// A reader of the phase from its first line on.
+    pub(super) fn of(change: &'a Change, launch: &LaunchRow, loaded: &Loaded) -> Self {
+        let stage = change.key();
+        let folder = change.control.log_dir(stage, launch);
+        let mut query = LogQuery::new(stage.app.clone(), stage.stage.clone());
+        query.stream = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        query.from = Some(Cursor::default());
+        let told = change.work.progress.lines_since("release-phase").into();
+        Self { change, query, secrets: loaded.config.secrets(), told, heard: false }
+    }
+
+    /// Tells what is new; whether there was anything.
+    pub(super) fn pass_on(&mut self) -> bool {
+        // A log that cannot be read now is read at the next look, and `dozen logs` has it all.
+        let Ok(page) = self.change.control.logs.read(&self.query) else { return false };
+        self.query.from = Some(page.cursor);
+        for line in &page.lines {
+            let text = dozen_build::redaction::redact(&line.text, &self.secrets);
+            let text = String::from_utf8_lossy(&text).into_owned();
+            match self.told.iter().position(|told| *told == text) {
+                Some(at) => drop(self.told.drain(..=at)),
+                None => self.change.work.progress.line(text),
+            }
+        }
+        self.heard |= !page.lines.is_empty();
+        !page.lines.is_empty()
+    }
+
+    /// Tells the last lines of a phase that has ended: they may still be in its pipe.
+    pub(super) fn pass_on_the_rest(mut self) {
+        let deadline = Instant::now() + TAIL_WAIT;
+        loop {
+            let was_heard = self.heard;
+            let anything = self.pass_on();
+            if (was_heard && !anything) || Instant::now() >= deadline {
+                return;
+            }
+            std::thread::sleep(BEAT);
+        }
+    }
+}
