@@ -43,3 +43,4 @@ pub use error::SandboxError;
 pub use process_identity::{ProcessIdentity, boot_id};
 pub use shim::shim_main;
 pub use socket_path::SocketPath;
+pub use sys::descriptors::close_all_on_exec;

@@ -127,6 +127,7 @@ pub(crate) async fn start_detached(
 }
 
 fn spawn_watcher(settings: &Settings, log: &File, variables: &[(&str, OsString)]) -> io::Result<Child> {
+    dozen_sandbox::close_all_on_exec()?;
     Command::new(&settings.binary)
         .args(["server", "watch"])
         // Both folders are told, so that no difference in how they are found can part the two.

@@ -23,8 +23,9 @@ pub(crate) fn close_all_but(keep: &mut [RawFd]) -> io::Result<()> {
     close_range(first, u32::MAX, 0)
 }
 
-/// Marks every descriptor above standard error to be closed by exec: an app starts with stdio and nothing else.
-pub(crate) fn close_all_on_exec() -> io::Result<()> {
+/// Marks every descriptor above standard error to be closed by exec: an app starts with stdio and
+/// nothing else, and a server that outlives its caller keeps none of the caller's locks and pipes.
+pub fn close_all_on_exec() -> io::Result<()> {
     close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 

@@ -12,6 +12,12 @@ use crate::{
 pub(super) fn start(settings: ServerSettings, session: &Session) -> Result<ExitStatus, CliError> {
     start_log(session);
     tracing::info!(home = %settings.home.display(), run = %settings.run.display(), "starting");
+    // Router and shims outlive this process; what it was given besides stdio is not for them.
+    let descriptors = dozen_sandbox::close_all_on_exec();
+    descriptors.map_err(|source| CliError::System {
+        what: "descriptors could not be kept from child processes",
+        source,
+    })?;
     run_control(settings)?;
     Ok(ExitStatus::Success)
 }

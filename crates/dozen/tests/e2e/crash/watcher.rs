@@ -50,6 +50,32 @@ fn a_killed_control_is_started_again_and_a_stopped_one_is_not() {
 }
 
 #[test]
+fn a_server_that_outlives_its_caller_keeps_none_of_its_descriptors() {
+    let watched = Watched(TestHost::without_server());
+    let host = &watched.0;
+    let project = Project::small("shop");
+    // As `flock LOCK dozen up` does, and whoever reads all that a script prints.
+    let script = "exec 9>&1; exec \"$0\" up . >/dev/null 2>&1";
+    let up = host.command([]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", script]).arg(up.get_program()).current_dir(project.folder());
+    for (name, value) in up.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let mut up = shell.stdout(std::process::Stdio::piped()).spawn().expect("a shell");
+    let mut pipe = up.stdout.take().expect("its output");
+    assert!(up.wait().expect("its end").success());
+
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(std::io::Read::read_to_end(&mut pipe, &mut Vec::new())));
+    end.recv_timeout(Duration::from_secs(5)).expect("nobody holds the pipe").expect("its end");
+    assert!(control(host).is_some());
+}
+
+#[test]
 fn a_killed_watcher_costs_nothing_but_the_watching() {
     let watched = Watched(TestHost::without_server());
     let host = &watched.0;
