@@ -95,15 +95,17 @@ impl Control {
         progress: &ProgressLog,
     ) -> Result<(), ControlError> {
         let mut started = Vec::new();
-        for name in missing {
-            let new = NewLaunch::of(Purpose::Service, name);
-            let launch = self.record_launch(stage, loaded.row.number, new)?;
-            self.reach(Place::MissingRecorded);
-            self.start_launch(stage, &launch, loaded, &Caller::default())?;
-            self.reach(Place::MissingStarted);
-            started.push(launch);
-        }
         let mut failed = None;
+        for name in missing {
+            match self.start_one(stage, loaded, name) {
+                Ok(launch) => started.push(launch),
+                // Those that were started before it are seen to all the same.
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
         for launch in &started {
             let announced = progress.step("start", format!("Starting {}", launch.name));
             match self.wait_until_ready(stage, launch, loaded, progress) {
@@ -117,6 +119,19 @@ impl Control {
             self.publish()?;
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    fn start_one(
+        &self,
+        stage: &StageKey,
+        loaded: &Loaded,
+        name: InstanceName,
+    ) -> Result<LaunchRow, ControlError> {
+        let launch = self.record_launch(stage, loaded.row.number, NewLaunch::of(Purpose::Service, name))?;
+        self.reach(Place::MissingRecorded);
+        self.start_launch(stage, &launch, loaded, &Caller::default())?;
+        self.reach(Place::MissingStarted);
+        Ok(launch)
     }
 
     /// Replaces instances one after the other. Which ones is recorded first: a server that was killed

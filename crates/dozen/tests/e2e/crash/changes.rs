@@ -254,6 +254,32 @@ fn the_folder_of_a_shim_that_outlives_its_process_goes_with_the_shim() {
     Ran::from(scale.wait_with_output().expect("its end")).succeeds();
 }
 
+#[test]
+fn an_instance_that_cannot_be_started_leaves_nothing_and_keeps_no_other_from_serving() {
+    let held = served();
+    let scale = held.host.command(["ps", "scale", "-a", "shop", "web=3"]);
+    let scale = held.run_up_to(scale, Place::MissingStarted.name());
+    let (instances_folder, away) = (held.host.state().join("run/i"), held.host.state().join("run/away"));
+    fs::rename(&instances_folder, &away).expect("the folder of the instances");
+    fs::write(&instances_folder, "").expect("no folder");
+    held.open();
+    wait_for("the third instance to be given up", Duration::from_secs(10), || {
+        let rows = instances(&held.host, "shop");
+        (rows.len() == 2 && rows.iter().all(|row| row["state"] != "starting")).then_some(())
+    });
+    fs::remove_file(&instances_folder).expect("no folder");
+    fs::rename(&away, &instances_folder).expect("the folder of the instances");
+
+    let failed = Ran::from(scale.wait_with_output().expect("its end"));
+    assert!(failed.status != 0 && failed.stderr.contains("run/i"), "{failed:#?}");
+    let names: Vec<_> = instances(&held.host, "shop").iter().map(|row| row["name"].clone()).collect();
+    assert_eq!(names, ["web.1", "web.2"]);
+    assert_eq!(routed(&held.host, "shop").len(), 2);
+    nothing_is_left_over(&held.host, &["shop"]);
+    held.host.dozen(["ps", "scale", "-a", "shop", "web=3"]).succeeds();
+    settled(&held.host, 3);
+}
+
 #[track_caller]
 fn wait_until_ended(host: &TestHost, name: &str) {
     wait_for("its end to be noted", Duration::from_secs(10), || {
