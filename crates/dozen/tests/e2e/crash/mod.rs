@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`deploys`], which kills control at every step of the release engine.
 
+mod builds;
 mod changes;
 mod deploys;
 mod destroy;
@@ -10,7 +11,7 @@ mod instances;
 mod load;
 mod logs;
 mod phase;
-mod processes;
+pub(crate) mod processes;
 mod router;
 mod server;
 mod watcher;

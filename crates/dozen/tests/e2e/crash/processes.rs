@@ -57,6 +57,32 @@ pub(crate) fn kill(pid: u32) {
     wait_for("a killed process to be gone", Duration::from_secs(10), || (!is_alive(pid)).then_some(()));
 }
 
+/// Kills the router, every shim and every init of a host that no server answers for.
+pub(crate) fn end_all(host: &TestHost) {
+    let sockets = listening(host.port());
+    let is_router = |pid: &u32| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut links = files.filter_map(|file| fs::read_link(file.path()).ok());
+        *pid != std::process::id() && links.any(|link| sockets.contains(&link.display().to_string()))
+    };
+    pids().into_iter().filter(is_router).for_each(kill);
+    // A shim starts again what ends before it.
+    let all = keepers(host);
+    all.iter().filter(|keeper| !keeper.is_init).for_each(|shim| kill(shim.pid));
+    all.iter().filter(|keeper| keeper.is_init).for_each(|init| kill(init.pid));
+}
+
+/// The sockets that listen on a port, as `/proc/PID/fd` calls them.
+fn listening(port: u16) -> BTreeSet<String> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let of_port = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let listens = words.get(3) == Some(&"0A") && words.get(1)?.ends_with(&format!(":{port:04X}"));
+        listens.then(|| format!("socket:[{}]", words[9]))
+    };
+    table.lines().filter_map(of_port).collect()
+}
+
 /// The rows of `dozen ps` of an app.
 pub(crate) fn instances(host: &TestHost, app: &str) -> Vec<Value> {
     host.ps(app)["instances"].as_array().cloned().expect("instances")
@@ -115,7 +141,7 @@ fn left_over(host: &TestHost, apps: &[&str]) -> Vec<String> {
 }
 
 /// Mount namespaces in which something of the host's home is mounted.
-fn mount_namespaces(host: &TestHost) -> BTreeSet<String> {
+pub(crate) fn mount_namespaces(host: &TestHost) -> BTreeSet<String> {
     let mark = mark(host);
     let of_it = pids().into_iter().filter_map(|pid| {
         let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
