@@ -83,6 +83,19 @@ impl TestHost {
 
     /// Starts the server, with the port it had before if it had one.
     pub fn start_server(&mut self) {
+        self.spawn_server();
+        let info = wait_for("the server to answer", Duration::from_secs(20), || self.info());
+        let address = info["listen"][0].as_str().expect("an address");
+        self.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    }
+
+    /// What the server says of itself, when it answers.
+    fn info(&self) -> Option<Value> {
+        let ran = self.dozen(["server", "status", "--json"]);
+        (ran.status == 0).then(|| ran.json())
+    }
+
+    fn spawn_server(&mut self) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -96,12 +109,6 @@ impl TestHost {
             .spawn()
             .expect("the server");
         self.server = Some(child);
-        let info = wait_for("the server to answer", Duration::from_secs(20), || {
-            let ran = self.dozen(["server", "status", "--json"]);
-            (ran.status == 0).then(|| ran.json())
-        });
-        let address = info["listen"][0].as_str().expect("an address");
-        self.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     }
 
     /// The process id of control, started by [`TestHost::start_server`].
@@ -201,12 +208,21 @@ impl TestHost {
 impl Drop for TestHost {
     fn drop(&mut self) {
         if self.server.is_none() && self.state().join("state.db").exists() && self.port != 0 {
-            self.start_server();
+            // Not with a panic: what this test has left behind is ended by force then.
+            self.spawn_server();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let has_ended = |host: &mut Self| {
+                host.server.as_mut().is_some_and(|server| matches!(server.try_wait(), Ok(Some(_))))
+            };
+            while self.info().is_none() && !has_ended(self) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         let Some(mut server) = self.server.take() else { return };
         let stopped = self.dozen(["server", "stop", "--all"]);
         if stopped.status != 0 {
             let _ = server.kill();
+            crate::crash::processes::end_all(self);
         }
         let _ = server.wait();
         if std::thread::panicking() {

@@ -1,6 +1,9 @@
 //! `server stop`, `server stop --all` and `down`, each followed by another start.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::DirBuilderExt,
+    time::{Duration, Instant},
+};
 
 use super::processes::{instances, is_alive, keepers, nothing_is_left_over, pid_of};
 use crate::{
@@ -96,6 +99,58 @@ fn what_down_stopped_stays_down_when_control_is_killed() {
     host.start_server();
     nothing_is_left_over(&host, &["shop"]);
     assert!(instances(&host, "shop").is_empty() && keepers(&host).is_empty());
+}
+
+#[test]
+fn what_nobody_owns_is_gone_after_the_next_start() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let release = host.ps("shop")["release"].clone();
+    host.kill_control();
+    let digest = "0".repeat(64);
+    let image = format!("images/{digest}.json");
+    let folders = [
+        "services/99/data",
+        "logs/ghost/production",
+        "deploys/ghost/production",
+        "router/access/ghost",
+        "builds/99/tree",
+        "run/i/aaaaaaaaaa",
+        "tmp/build-x",
+    ];
+    for folder in folders {
+        let mut maker = std::fs::DirBuilder::new();
+        maker.recursive(true).mode(0o700).create(host.state().join(folder)).expect("a folder");
+    }
+    for file in ["incoming/99", "incoming/upload-x", &image] {
+        std::fs::write(host.state().join(file), "").expect("a file");
+    }
+
+    host.start_server();
+    let nobodys = ["services/99", "logs/ghost", "deploys/ghost", "router/access/ghost", &image];
+    for path in nobodys.into_iter().chain(folders).chain(["incoming/99", "incoming/upload-x"]) {
+        assert!(!host.state().join(path).exists(), "{path}");
+    }
+    assert_eq!(host.ps("shop")["release"], release);
+    assert!(host.state().join("logs/shop/production").exists(), "what is owned stays");
+    nothing_is_left_over(&host, &["shop"]);
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
+}
+
+#[test]
+fn a_host_whose_server_cannot_start_again_leaves_no_process_to_the_next_test() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let (app, router) = (pid_of(&host, "shop", "web.1"), host.router_pid());
+    let all = keepers(&host);
+    host.kill_control();
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        std::fs::write(host.state().join(file), "no database").expect("damage");
+    }
+    drop(host);
+    for pid in all.iter().map(|keeper| keeper.pid).chain([app, router]) {
+        assert!(!is_alive(pid), "{pid}");
+    }
 }
 
 #[test]
