@@ -16,7 +16,7 @@ use futures_util::stream;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::mpsc::{Sender, UnboundedReceiver, channel},
 };
 
@@ -158,7 +158,7 @@ pub(super) async fn run(
 
 /// Carries frames both ways until the process has said its last. Input that it takes no more is
 /// no reason to stop: how it ended is still on its way to the caller.
-async fn carry(client: TokioIo<hyper::upgrade::Upgraded>, process: &mut tokio::net::UnixStream) {
+async fn carry(client: impl AsyncRead + AsyncWrite, process: &mut tokio::net::UnixStream) {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_process, mut to_process) = process.split();
     let input = async {
@@ -171,4 +171,34 @@ async fn carry(client: TokioIo<hyper::upgrade::Upgraded>, process: &mut tokio::n
         () = input => {}
     }
     let _ = to_client.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_words_of_a_process_that_takes_no_input_arrive() {
+        let (mut caller, client) = tokio::io::duplex(1024);
+        let (mut ours, process) = tokio::net::UnixStream::pair().unwrap();
+        let process = process.into_std().unwrap();
+        process.shutdown(std::net::Shutdown::Read).unwrap();
+        let mut process = tokio::net::UnixStream::from_std(process).unwrap();
+        let carried = tokio::spawn(async move { carry(client, &mut ours).await });
+
+        caller.write_all(b"input that nobody takes").await.unwrap();
+        // Long enough for the input to have been refused.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        process.write_all(b"exit 7").await.unwrap();
+        drop(process);
+
+        let mut heard = Vec::new();
+        caller.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"exit 7");
+        carried.await.unwrap();
+    }
 }

@@ -185,6 +185,23 @@ fn a_terminal_is_one_with_a_size_that_can_change() {
 }
 
 #[test]
+fn a_process_that_lets_go_of_its_terminal_before_it_ends_is_over_with_its_end() {
+    for user in users() {
+        let host = Host::new(user);
+        // The shim hears of the hangup, says once that it has read all, and reads no more: what comes
+        // after that must not keep init waiting for a reader.
+        let program = "import os, time\nname = os.ttyname(0)\nprint('closing', flush=True)\n\
+             for n in range(3): os.close(n)\n\
+             time.sleep(0.3)\nos.write(os.open(name, os.O_WRONLY | os.O_NOCTTY), b'late')\nos._exit(7)";
+        let kept = host.start(&with_terminal(host.python(program)));
+        let mut it = Conversation::begin(&host);
+        assert_eq!(it.until_exit().0, ExitStatus::Code(7), "{user:?}");
+        assert_eq!(it.output, "closing\r\n");
+        kept.until_over();
+    }
+}
+
+#[test]
 fn the_interrupt_key_interrupts_on_a_terminal() {
     let host = Host::new(users()[0]);
     let kept =

@@ -52,6 +52,11 @@ impl HeldHost {
         fs::write(self.folder.path().join(barrier), "").expect("a barrier");
     }
 
+    /// Takes one barrier away.
+    pub(crate) fn let_go(&self, barrier: &str) {
+        fs::remove_file(self.folder.path().join(barrier)).expect("the barrier");
+    }
+
     /// Waits until the server stands at `barrier`.
     #[track_caller]
     pub(crate) fn wait_until_at(&self, barrier: &str) {

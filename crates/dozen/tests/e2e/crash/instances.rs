@@ -76,6 +76,22 @@ fn a_killed_shim_with_its_init_is_an_instance_that_starts_again() {
 }
 
 #[test]
+fn an_instance_of_which_nothing_is_left_is_replaced() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let before = pid_of(&host, "shop", "web.1");
+    let all = keepers(&host);
+    let (shim, init) = (shim(&host), all.iter().find(|one| one.is_init).expect("an init"));
+    fs::remove_dir_all(host.state().join("run/i").join(&init.launch)).expect("its folder");
+    kill(shim);
+    kill(init.pid);
+
+    assert_eq!(host.get("shop", "/").status, 200, "the request waits for the next one");
+    assert_ne!(pid_of(&host, "shop", "web.1"), before);
+    nothing_is_left_over(&host, &["shop"]);
+}
+
+#[test]
 fn an_app_that_dies_while_control_is_dead_is_started_again_without_it() {
     let mut host = TestHost::start();
     host.up(&Project::small("shop"));

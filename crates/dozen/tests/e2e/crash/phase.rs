@@ -78,6 +78,26 @@ fn a_release_phase_outlives_control_and_its_shim_together() {
 }
 
 #[test]
+fn the_result_of_a_release_phase_is_noted_before_what_tells_it_goes() {
+    let mut held = HeldHost::start();
+    let project = slow_phase("shop");
+    let mut up = held.host.command(["up", "."]);
+    up.current_dir(project.folder());
+    held.hold("end.recorded");
+    let deploy = held.run_up_to(up, "release-phase.started");
+    wait_until_it_runs(&held.host);
+    fs::write(volume(&held.host).join("go"), "").expect("the go");
+    held.let_go("release-phase.started");
+    held.wait_until_at("end.recorded");
+
+    held.kill_and_start_again();
+
+    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
+    assert_eq!(noted(&held.host), "begun\nended\n");
+    nothing_is_left_over(&held.host, &["shop"]);
+}
+
+#[test]
 fn a_release_phase_that_a_reboot_cut_off_fails_and_is_not_run_again() {
     let mut held = HeldHost::start();
     let project = slow_phase("shop");

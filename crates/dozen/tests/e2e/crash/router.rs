@@ -65,6 +65,35 @@ fn a_router_killed_while_control_is_dead_comes_back_with_it() {
     assert_eq!(pid_of(&host, "shop", "web.1"), app);
 }
 
+/// Makes the stored table one that a clock, since set back, has numbered.
+fn renumber_the_table(host: &TestHost) {
+    let path = host.state().join("router/table.json");
+    let text = std::fs::read_to_string(&path).expect("the router's table");
+    let mut table: serde_json::Value = serde_json::from_str(&text).expect("a table");
+    let later = table["generation"].as_u64().expect("a number") + 24 * 60 * 60 * 1000;
+    table["generation"] = later.into();
+    std::fs::write(path, table.to_string()).expect("a later table");
+}
+
+#[test]
+fn tables_are_taken_also_after_the_clock_was_set_back() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let router = host.router_pid();
+    host.kill_control();
+    kill(router);
+    renumber_the_table(&host);
+
+    // A router that is started with it, then one that is found with it.
+    host.start_server();
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("salut v2 "));
+    host.kill_control();
+    host.start_server();
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=hej"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("hej v3 "));
+}
+
 #[test]
 fn control_and_router_killed_at_once_come_back_and_the_app_never_stopped() {
     let mut host = TestHost::start();
