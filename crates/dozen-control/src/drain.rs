@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each runs in a thread of its own behind whatever took it out; the launch's `draining` state in
-//! the store makes a restarted server go on with it.
+//! the store makes a restarted server go on with it. A server that ends leaves it alone.
 
 use std::{
     sync::Arc,
@@ -45,8 +45,8 @@ impl Control {
     }
 
     fn drain(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
-        if launch.port.is_some() {
-            self.wait_for_requests(stage, launch)?;
+        if launch.port.is_some() && !self.wait_for_requests(stage, launch)? {
+            return Ok(());
         }
         let settings = self.settings_of(stage, launch);
         let grace = settings.grace();
@@ -61,19 +61,25 @@ impl Control {
         Ok(())
     }
 
-    fn wait_for_requests(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
+    /// Waits for what is in flight, to the drain limit. False when the server ends: requests and
+    /// WebSockets go on, and the next server goes on waiting.
+    fn wait_for_requests(&self, stage: &StageKey, launch: &LaunchRow) -> Result<bool, ControlError> {
         let limit = self.drain_limit(stage, launch);
         let began = Instant::now();
         loop {
             // Upgraded connections count: a WebSocket lives to the drain limit.
             let load = self.router.load_of(&launch.id)?;
-            if load.requests == 0 && load.upgraded == 0 {
-                return Ok(());
+            if self.is_ending() {
+                return Ok(false);
             }
-            if began.elapsed() >= limit || self.is_ending() {
+            if load.requests == 0 && load.upgraded == 0 {
+                return Ok(true);
+            }
+            if began.elapsed() >= limit {
                 let text = format!("{} requests in flight were cut at the drain limit", load.requests);
                 self.say(stage, &launch.name.to_string(), &text);
-                return self.router.close_upgraded(&launch.id);
+                self.router.close_upgraded(&launch.id)?;
+                return Ok(true);
             }
             std::thread::sleep(BEAT);
         }
