@@ -67,12 +67,14 @@ impl Control {
         Ok(())
     }
 
-    /// Waits until nothing of a stage drains any more.
-    pub(crate) fn wait_for_drains(&self, stage: i64) -> Result<(), ControlError> {
+    /// Waits until nothing of a stage drains any more; what nobody has begun to drain is begun.
+    pub(crate) fn wait_for_drains(self: &Arc<Self>, stage: i64) -> Result<(), ControlError> {
+        let Some(row) = self.store.stage_by_id(stage)? else { return Ok(()) };
         while self.store.open_launches(stage)?.iter().any(|launch| launch.state == LaunchState::Draining) {
             if self.is_ending() {
                 return Ok(());
             }
+            self.drain_all(&row.key)?;
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
