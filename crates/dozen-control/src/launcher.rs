@@ -108,7 +108,7 @@ impl Control {
         new: NewLaunch,
     ) -> Result<LaunchRow, ControlError> {
         let web = new.purpose == Purpose::Service && new.name.process.is_web();
-        let row = LaunchRow {
+        let mut row = LaunchRow {
             id: random_text(10, ID_LETTERS),
             stage: stage.id,
             purpose: new.purpose,
@@ -122,7 +122,7 @@ impl Control {
             outcome: None,
             created_at: 0,
         };
-        self.store.add_launch(&row)?;
+        row.name.number = self.store.add_launch(&row)?;
         Ok(row)
     }
 

@@ -46,17 +46,17 @@ impl Control {
             attach: (!request.detach).then_some(Attach { terminal: size }),
             term: request.terminal.as_ref().map(|terminal| terminal.term.clone()),
         };
-        let name = InstanceName { process: "run".parse()?, number: self.store.next_one_off(stage.key.id)? };
+        // The store gives it its number, with its row.
+        let name = InstanceName { process: "run".parse()?, number: 1 };
         let new = NewLaunch {
             command: Some(serde_json::to_string(&request.argv).expect("words are strings")),
             who: Some(who.to_owned()),
-            ..NewLaunch::of(Purpose::OneOff, name.clone())
+            ..NewLaunch::of(Purpose::OneOff, name)
         };
         let launch = self.record_launch(&stage.key, release, new)?;
-        if let Err(error) = self.start_launch(&stage.key, &launch, &loaded, &caller) {
-            self.store.end_launch(&launch.id, "did not start")?;
-            return Err(error);
-        }
+        let name = launch.name.clone();
+        self.start_launch(&stage.key, &launch, &loaded, &caller)?;
+        // Where it has ended already its row says so, and stays as it is.
         self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
         // What was typed may hold a secret; the log names who and what program, not the words.
         let program = request.argv.first().and_then(|word| word.split(' ').next()).unwrap_or_default();

@@ -68,7 +68,7 @@ impl Stand {
         let text = serde_json::to_vec(request).unwrap();
         let sealed_request = Some(self.control.key.seal(&self.key.owner("change"), &text));
         let new = NewDeploy { kind, source: &source, sealed_request, who: "me" };
-        self.control.store.queue_deploy(self.key.id, &new, |_| Ok(())).unwrap()
+        self.control.store.queue_deploy(self.key.id, &new, |_| Ok(())).unwrap().deploy
     }
 
     /// A change under way that has made a release of an image with a `web` and a `release` process.
