@@ -93,10 +93,14 @@ impl LayerStore {
         for folder in ["layers", "images", "tmp", "cache"] {
             let path = home.join(folder);
             let doing = || format!("make `{}`", shown_path(&path));
+            let is_new = !path.exists();
             fs::create_dir_all(&path).map_err(BuildError::io(doing()))?;
             // Source code and packages are nobody's business but the owner's; a build user reaches
-            // what it needs through its mounts.
-            set_mode(&path, 0o700)?;
+            // what it needs through its mounts. Who else may read layers that are there is the
+            // home's to decide: a router may be reading them in this moment.
+            if is_new || folder != "layers" {
+                set_mode(&path, 0o700)?;
+            }
         }
         let tmp = store.tmp();
         for entry in fs::read_dir(&tmp).map_err(BuildError::io("list `tmp`"))?.flatten() {

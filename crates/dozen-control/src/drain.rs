@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each runs in a thread of its own behind whatever took it out; the launch's `draining` state in
-//! the store makes a restarted server go on with it.
+//! the store makes a restarted server go on with it. A server that ends leaves it alone.
 
 use std::{
     sync::Arc,
@@ -34,9 +34,7 @@ impl Control {
             if launch.state == LaunchState::Draining && self.begin_drain(&launch.id) {
                 let (control, stage) = (Arc::clone(self), stage.clone());
                 std::thread::spawn(move || {
-                    if let Err(error) = control.drain(&stage, &launch) {
-                        tracing::error!(instance = %launch.name, "could not drain an instance: {error}");
-                    }
+                    control.drain_to_the_end(&stage, &launch);
                     control.drain_ended(&launch.id);
                 });
             }
@@ -44,9 +42,20 @@ impl Control {
         Ok(())
     }
 
-    fn drain(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
-        if launch.port.is_some() {
-            self.wait_for_requests(stage, launch)?;
+    /// Nobody else ends what is out of rotation: it is tried until it is gone, or the server ends.
+    fn drain_to_the_end(&self, stage: &StageKey, launch: &LaunchRow) {
+        let began = Instant::now();
+        self.until_done(&format!("drain {} of {}", launch.name, stage.app), || {
+            match self.store.launch(&launch.id)? {
+                Some(row) if row.state == LaunchState::Draining => self.drain(stage, launch, began),
+                _ => Ok(()),
+            }
+        });
+    }
+
+    fn drain(&self, stage: &StageKey, launch: &LaunchRow, began: Instant) -> Result<(), ControlError> {
+        if launch.port.is_some() && !self.wait_for_requests(stage, launch, began)? {
+            return Ok(());
         }
         let grace = self.settings_of(stage, launch).grace();
         self.end_launch(launch, Some(grace))?;
@@ -71,21 +80,34 @@ impl Control {
         Ok(Some(format!("did not end within {grace:?} of SIG{signal} and was killed")))
     }
 
-    fn wait_for_requests(&self, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
+    /// Waits for what is in flight, to the drain limit. False when the server ends: requests and
+    /// WebSockets go on, and the next server goes on waiting.
+    fn wait_for_requests(
+        &self,
+        stage: &StageKey,
+        launch: &LaunchRow,
+        began: Instant,
+    ) -> Result<bool, ControlError> {
         let limit = self.drain_limit(stage, launch);
-        let began = Instant::now();
         loop {
             // Upgraded connections count: a WebSocket lives to the drain limit.
-            let load = self.router.load_of(&launch.id)?;
-            if load.requests == 0 && load.upgraded == 0 {
-                return Ok(());
+            let load = self.router.load_of(&launch.id);
+            if self.is_ending() {
+                return Ok(false);
             }
-            if began.elapsed() >= limit || self.is_ending() {
-                let text = format!("{} requests in flight were cut at the drain limit", load.requests);
-                self.say(stage, &launch.name.to_string(), &text);
-                return self.router.close_upgraded(&launch.id);
+            match load {
+                Ok(load) if load.requests == 0 && load.upgraded == 0 => return Ok(true),
+                Ok(load) if began.elapsed() >= limit => {
+                    let text = format!("{} requests in flight were cut at the drain limit", load.requests);
+                    self.say(stage, &launch.name.to_string(), &text);
+                    self.router.close_upgraded(&launch.id)?;
+                    return Ok(true);
+                }
+                // A router that says nothing does not move the limit.
+                Err(_) if began.elapsed() >= limit => return Ok(true),
+                Err(error) => return Err(error),
+                Ok(_) => std::thread::sleep(BEAT),
             }
-            std::thread::sleep(BEAT);
         }
     }
 
@@ -95,5 +117,31 @@ impl Control {
         image
             .map(|image| image.manifest.for_stage(&stage.stage).drain.timeout())
             .unwrap_or(Duration::from_secs(30))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{stand::Stand, store::Purpose};
+
+    #[test]
+    fn a_drain_that_fails_is_tried_again() {
+        let stand = Stand::new();
+        let launch = stand.launch(Purpose::Service, None, LaunchState::Draining);
+        let damage = stand.damage_once(&launch);
+        stand.control.drain_all(&stand.key).unwrap();
+        damage.mend_while_it_is_read();
+        stand.wait_for("the end of the drain", || stand.state_of(&launch) == LaunchState::Ended);
+    }
+
+    #[test]
+    fn who_waits_for_drains_begins_those_that_nobody_has_begun() {
+        let stand = Stand::new();
+        let launch = stand.launch(Purpose::Service, None, LaunchState::Draining);
+        let (control, stage) = (Arc::clone(&stand.control), stand.key.id);
+        let waiting = std::thread::spawn(move || control.wait_for_drains(stage));
+        stand.wait_for("the end of the drain", || stand.state_of(&launch) == LaunchState::Ended);
+        waiting.join().unwrap().unwrap();
     }
 }

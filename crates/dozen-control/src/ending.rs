@@ -1,6 +1,6 @@
 //! Ends: of what is not used, of what is too old, and at the server's stop.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dozen_build::store::LayerStore;
 
@@ -21,12 +21,14 @@ const LOG_BYTES: u64 = 256 << 20;
 const LOG_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Control {
-    /// Waits until nothing of a stage drains any more.
-    pub(crate) fn wait_for_drains(&self, stage: i64) -> Result<(), ControlError> {
+    /// Waits until nothing of a stage drains any more; what nobody has begun to drain is begun.
+    pub(crate) fn wait_for_drains(self: &Arc<Self>, stage: i64) -> Result<(), ControlError> {
+        let Some(row) = self.store.stage_by_id(stage)? else { return Ok(()) };
         while self.store.open_launches(stage)?.iter().any(|launch| launch.state == LaunchState::Draining) {
             if self.is_ending() {
                 return Ok(());
             }
+            self.drain_all(&row.key)?;
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())

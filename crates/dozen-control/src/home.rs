@@ -4,7 +4,7 @@
 //! DOZEN_HOME/            0711 as root, else 0700
 //!   lock                 held by the one server of this home
 //!   state.db  key        0600
-//!   layers/  images/     the image store
+//!   layers/  images/     the image store; as root the router may read layers (0710)
 //!   cache/               dependency layers by key, tools
 //!   incoming/            uploaded trees, by deploy id
 //!   builds/              one folder for each running build, gone with it
@@ -60,7 +60,8 @@ impl Home {
             .map_err(|source| ControlError::Folder { path: root.join("lock"), source })?;
         take(&lock).map_err(|_| ControlError::HomeTaken { home: root.to_owned() })?;
         let home = Self { root: root.to_owned(), run: run.to_owned(), _lock: lock };
-        for name in ["layers", "images", "cache", "incoming", "builds", "services", "logs", "deploys"] {
+        // Not `layers`: the image store makes it, and what its mode is depends on the router's user.
+        for name in ["images", "cache", "incoming", "builds", "services", "logs", "deploys"] {
             make(&home.root.join(name), 0o700)?;
         }
         make(&home.router(), 0o700)?;
@@ -176,5 +177,21 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_that_is_opened_again_shuts_out_nobody_who_reads_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, run) = (folder.path().join("home"), folder.path().join("run"));
+        let home = Home::open(&root, &run).unwrap();
+        make(&home.layers(), 0o710).unwrap();
+        drop(home);
+        let home = Home::open(&root, &run).unwrap();
+        assert_eq!(fs::metadata(home.layers()).unwrap().permissions().mode() & 0o777, 0o710);
     }
 }

@@ -116,7 +116,7 @@ impl Control {
     ) -> Result<LaunchRow, ControlError> {
         let web = new.purpose == Purpose::Service && new.name.process.is_web();
         let id = random_text(10, ID_LETTERS);
-        let row = LaunchRow {
+        let mut row = LaunchRow {
             sealed_command: new.command.map(|words| self.seal_command(stage, &id, &words)),
             id,
             stage: stage.id,
@@ -130,7 +130,7 @@ impl Control {
             outcome: None,
             created_at: 0,
         };
-        self.store.add_launch(&row)?;
+        row.name.number = self.store.add_launch(&row)?;
         Ok(row)
     }
 

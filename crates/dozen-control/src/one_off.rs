@@ -54,19 +54,19 @@ impl Control {
             attach: (!request.detach).then_some(Attach { terminal: size }),
             term: request.terminal.as_ref().map(|terminal| terminal.term.clone()),
         };
-        let name = InstanceName { process: "run".parse()?, number: self.store.next_one_off(stage.key.id)? };
+        // The store gives it its number, with its row.
+        let name = InstanceName { process: "run".parse()?, number: 1 };
         let new = NewLaunch {
             command: Some(request.argv.clone()),
             who: Some(who.to_owned()),
-            ..NewLaunch::of(Purpose::OneOff, name.clone())
+            ..NewLaunch::of(Purpose::OneOff, name)
         };
         let launch = self.record_launch(&stage.key, release, new)?;
         self.reach(Place::OneOffRecorded);
-        if let Err(error) = self.start_launch(&stage.key, &launch, &loaded, &caller) {
-            self.store.end_launch(&launch.id, "did not start")?;
-            return Err(error);
-        }
+        let name = launch.name.clone();
+        self.start_launch(&stage.key, &launch, &loaded, &caller)?;
         self.reach(Place::OneOffStarted);
+        // Where it has ended already its row says so, and stays as it is.
         self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
         let program = program_of(&request.argv);
         self.say(&stage.key, &name.to_string(), &format!("{who} runs {program} in {release}"));

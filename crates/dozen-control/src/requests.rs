@@ -68,7 +68,7 @@ impl Control {
         let waiting = !self.store.open_deploys(stage.key.id)?.is_empty();
         let mut progress = None;
         // The file is in its place before anyone may look for it.
-        let deploy = self.store.queue_deploy(stage.key.id, &new, |deploy| {
+        let queued = self.store.queue_deploy(stage.key.id, &new, |deploy| {
             std::fs::rename(upload, self.home.incoming(deploy.id))
                 .map_err(ControlError::io("keep the uploaded tree"))?;
             self.reach(Place::UploadKept);
@@ -76,7 +76,7 @@ impl Control {
             Ok(())
         })?;
         self.reach(Place::ChangeQueued);
-        for older in self.store.supersede(stage.key.id, deploy.id)? {
+        for older in queued.superseded {
             let _ = std::fs::remove_file(self.home.incoming(older));
             if let Some(work) = self.running_work(older) {
                 let (outcome, release, urls) = (Outcome::Superseded, None, Vec::new());

@@ -185,9 +185,12 @@ impl RouterLink {
     }
 
     /// Lets the router, and nobody else, read what static sites are made of.
+    ///
+    /// The one place that decides the folder's mode: a router that lives must not be shut out while
+    /// control starts.
     pub(crate) fn let_read(&self, folder: &std::path::Path) -> Result<(), ControlError> {
         if !self.as_root {
-            return Ok(());
+            return home::make(folder, 0o700);
         }
         std::os::unix::fs::chown(folder, None, Some(ROUTER_UID))
             .map_err(|source| ControlError::Folder { path: folder.to_owned(), source })?;

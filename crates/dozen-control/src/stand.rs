@@ -1,7 +1,7 @@
 //! A control plane in a temporary home for tests of its parts: no router, no API, and no binary
 //! that could become a shim.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io::Write, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc};
 
 use dozen_model::{
     formation::Formation,
@@ -68,7 +68,7 @@ impl Stand {
         let text = serde_json::to_vec(request).unwrap();
         let sealed_request = Some(self.control.key.seal(&self.key.owner("change"), &text));
         let new = NewDeploy { kind, source: &source, sealed_request, who: "me" };
-        self.control.store.queue_deploy(self.key.id, &new, |_| Ok(())).unwrap()
+        self.control.store.queue_deploy(self.key.id, &new, |_| Ok(())).unwrap().deploy
     }
 
     /// A change under way that has made a release of an image with a `web` and a `release` process.
@@ -116,6 +116,16 @@ impl Stand {
         (deploy, release)
     }
 
+    /// The same for the first who looks; later ones find nothing of it.
+    pub(crate) fn damage_once(&self, launch: &LaunchRow) -> DamageOnce {
+        let folder = self.control.supervisor.folder(&launch_id(launch));
+        std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let file = folder.join("state.json");
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        DamageOnce { folder }
+    }
+
     /// A change, as the engine's steps see it.
     pub(crate) fn change(&self, deploy: i64) -> Change {
         let deploy = self.control.store.deploy(deploy).unwrap().unwrap();
@@ -134,7 +144,6 @@ impl Stand {
 
     /// Makes it impossible to say whether a launch lives; removing the folder says that it is gone.
     pub(crate) fn damage(&self, launch: &LaunchRow) -> PathBuf {
-        use std::os::unix::fs::DirBuilderExt;
         let folder = self.control.supervisor.folder(&launch_id(launch));
         std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
         std::fs::write(folder.join("state.json"), "no state").unwrap();
@@ -153,5 +162,19 @@ impl Stand {
     /// The state of a launch now.
     pub(crate) fn state_of(&self, launch: &LaunchRow) -> LaunchState {
         self.control.store.launch(&launch.id).unwrap().unwrap().state
+    }
+}
+
+/// A launch whose state is a pipe: who reads it waits for what is written into it.
+pub(crate) struct DamageOnce {
+    folder: PathBuf,
+}
+
+impl DamageOnce {
+    /// Waits until somebody reads the state, who gets nonsense; then nothing is there any more.
+    pub(crate) fn mend_while_it_is_read(self) {
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(self.folder.join("state.json")).unwrap();
+        std::fs::remove_dir_all(&self.folder).unwrap();
+        pipe.write_all(b"no state").unwrap();
     }
 }

@@ -29,6 +29,18 @@ fn equal_trees_have_one_name_whatever_their_times_and_modes() {
 }
 
 #[test]
+fn opening_a_store_again_shuts_out_nobody_who_reads_its_layers() {
+    let home = TempDir::new().unwrap();
+    LayerStore::open(home.path()).unwrap();
+    let layers = home.path().join("layers");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&layers), 0o700, "a new one is its owner's alone");
+    fs::set_permissions(&layers, fs::Permissions::from_mode(0o710)).unwrap();
+    LayerStore::open(home.path()).unwrap();
+    assert_eq!(mode(&layers), 0o710);
+}
+
+#[test]
 fn a_changed_layer_does_not_verify() {
     let home = TempDir::new().unwrap();
     let store = LayerStore::open(home.path()).unwrap();

@@ -110,8 +110,11 @@ impl Change {
 
 /// Brings a change to its end. Returns only when it is ended and recorded, or the server ends.
 pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) -> Result<(), ControlError> {
+    if !control.store.begin_deploy(deploy.id)? {
+        // A newer push has taken its place since it was read.
+        return Ok(());
+    }
     let work = control.work(deploy.id, deploy.number, &stage.key);
-    control.store.begin_deploy(deploy.id)?;
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
     let result = if first::is_before_first(&change) { first::keep(&change) } else { change.run() };
     if control.is_ending() && result.is_err() {

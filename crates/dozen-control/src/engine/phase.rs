@@ -85,7 +85,10 @@ fn launched(change: &Change, loaded: &Loaded) -> Result<LaunchRow, ControlError>
     if launch.state == LaunchState::Starting {
         phase_end::end_others(change)?;
         // Written before it starts: from here on it may have run, whatever is left to see of it.
-        control.store.set_launch_state(&launch.id, LaunchState::Serving)?;
+        if !control.store.set_launch_state(&launch.id, LaunchState::Serving)? {
+            let reason = "being stopped before it began".to_owned();
+            return Err(ControlError::PhaseFailed { reason, log_tail: Vec::new() });
+        }
         control.start_launch(stage, &launch, loaded, &Caller::default())?;
         change.barrier("release-phase.started");
         return Ok(launch);

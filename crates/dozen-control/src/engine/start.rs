@@ -116,7 +116,11 @@ pub(super) fn stop_started(change: &Change) -> Result<(), ControlError> {
     }
     for launch in left(change, number)? {
         let grace = change.control.settings_of(change.key(), &launch).grace();
-        change.control.end_launch(&launch, Some(grace))?;
+        if let Err(error) = change.control.end_launch(&launch, Some(grace)) {
+            // It serves nobody; draining goes on until it is gone.
+            tracing::warn!(instance = %launch.name, "could not end an instance: {error}");
+            change.control.store.set_launch_state(&launch.id, LaunchState::Draining)?;
+        }
     }
-    Ok(())
+    change.control.drain_all(change.key())
 }

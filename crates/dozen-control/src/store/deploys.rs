@@ -1,7 +1,7 @@
 //! Deploys: every change that makes a release, with the steps it has done.
 
 use dozen_model::{digest::Digest, release::ReleaseNumber};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, apps::refuse_doomed, json_column, now, now_ms, to_json, word_column};
 use crate::{
@@ -111,6 +111,15 @@ pub(crate) struct NewDeploy<'a> {
     pub who: &'a str,
 }
 
+/// A deploy in the queue.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    /// Its row.
+    pub deploy: DeployRow,
+    /// Row ids of those whose place it took.
+    pub superseded: Vec<i64>,
+}
+
 const DEPLOY: &str = "SELECT id, number, kind, state, step, source, sealed_request, who, created_at,
                       started_ms, ended_ms, image, release, error FROM deploys";
 
@@ -137,13 +146,14 @@ fn deploy_row(row: &Row<'_>) -> rusqlite::Result<DeployRow> {
 
 impl Store {
     /// Queues a deploy under the next number of its stage. `keep` puts what belongs to it into its
-    /// place before the row can be seen; when it refuses there is no row.
+    /// place before the row can be seen; when it refuses there is no row. A tree takes the place of
+    /// those that wait still.
     pub(crate) fn queue_deploy(
         &self,
         stage: i64,
         new: &NewDeploy<'_>,
         keep: impl FnOnce(&DeployRow) -> Result<(), ControlError>,
-    ) -> Result<DeployRow, ControlError> {
+    ) -> Result<Queued, ControlError> {
         let mut guard = self.lock();
         let connection = guard.transaction()?;
         refuse_doomed(&connection, stage)?;
@@ -156,18 +166,12 @@ impl Store {
         let id = connection.last_insert_rowid();
         let row = connection.query_row(&format!("{DEPLOY} WHERE id = ?1"), [id], deploy_row)?;
         keep(&row)?;
+        let superseded = match new.kind {
+            DeployKind::Deploy => supersede(&connection, stage, id)?,
+            _ => Vec::new(),
+        };
         connection.commit()?;
-        Ok(row)
-    }
-
-    /// Marks queued deploys of trees older than `newer` as superseded; their ids come back.
-    pub(crate) fn supersede(&self, stage: i64, newer: i64) -> Result<Vec<i64>, ControlError> {
-        let connection = self.lock();
-        let sql = "UPDATE deploys SET state = 'superseded', ended_ms = ?3
-                   WHERE stage = ?1 AND id < ?2 AND state = 'queued' AND kind = 'deploy' RETURNING id";
-        let mut query = connection.prepare_cached(sql)?;
-        let rows = query.query_map(params![stage, newer, now_ms()], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(Queued { deploy: row, superseded })
     }
 
     /// One deploy by row id.
@@ -207,22 +211,22 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Marks a queued deploy as running.
-    pub(crate) fn begin_deploy(&self, id: i64) -> Result<(), ControlError> {
-        let sql = "UPDATE deploys SET state = 'running', started_ms = COALESCE(started_ms, ?2) WHERE id = ?1";
-        self.lock().execute(sql, params![id, now_ms()])?;
-        Ok(())
+    /// Marks a queued deploy as running; false when it has ended since it was read.
+    pub(crate) fn begin_deploy(&self, id: i64) -> Result<bool, ControlError> {
+        let sql = "UPDATE deploys SET state = 'running', started_ms = COALESCE(started_ms, ?2)
+                   WHERE id = ?1 AND state IN ('queued', 'running')";
+        Ok(self.lock().execute(sql, params![id, now_ms()])? > 0)
     }
 
-    /// Ends a deploy.
+    /// Ends a deploy; one that has ended stays as it is.
     pub(crate) fn end_deploy(
         &self,
         id: i64,
         state: DeployState,
         error: Option<&ErrorBody>,
     ) -> Result<(), ControlError> {
-        let sql =
-            "UPDATE deploys SET state = ?2, error = ?3, ended_ms = ?4, sealed_request = NULL WHERE id = ?1";
+        let sql = "UPDATE deploys SET state = ?2, error = ?3, ended_ms = ?4, sealed_request = NULL
+                   WHERE id = ?1 AND state IN ('queued', 'running')";
         self.lock().execute(sql, params![id, state.as_str(), error.map(to_json), now_ms()])?;
         Ok(())
     }
@@ -267,4 +271,13 @@ impl Store {
         let rows = query.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// Marks queued deploys of trees older than `newer` as superseded.
+fn supersede(connection: &Connection, stage: i64, newer: i64) -> rusqlite::Result<Vec<i64>> {
+    let sql = "UPDATE deploys SET state = 'superseded', ended_ms = ?3, sealed_request = NULL
+               WHERE stage = ?1 AND id < ?2 AND state = 'queued' AND kind = 'deploy' RETURNING id";
+    let mut query = connection.prepare_cached(sql)?;
+    let rows = query.query_map(params![stage, newer, now_ms()], |row| row.get(0))?;
+    rows.collect()
 }

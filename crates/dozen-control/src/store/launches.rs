@@ -90,10 +90,18 @@ fn launch_row(row: &Row<'_>) -> rusqlite::Result<LaunchRow> {
 }
 
 impl Store {
-    /// Writes a launch before it starts; one of an app that is to be destroyed is refused.
-    pub(crate) fn add_launch(&self, launch: &LaunchRow) -> Result<(), ControlError> {
-        let connection = self.lock();
+    /// Writes a launch before it starts, and answers with the number in its name: a one-off process
+    /// gets one more than any of its stage ever had. One of an app that is to be destroyed is
+    /// refused.
+    pub(crate) fn add_launch(&self, launch: &LaunchRow) -> Result<u32, ControlError> {
+        let mut guard = self.lock();
+        let connection = guard.transaction()?;
         refuse_doomed(&connection, launch.stage)?;
+        let next = "SELECT COALESCE(MAX(number), 0) + 1 FROM launches WHERE stage = ?1 AND purpose = 'run'";
+        let number: u32 = match launch.purpose {
+            Purpose::OneOff => connection.query_row(next, [launch.stage], |row| row.get(0))?,
+            Purpose::Service | Purpose::ReleasePhase => launch.name.number,
+        };
         connection.execute(
             "INSERT INTO launches (id, stage, purpose, process, number, release, deploy, port, state,
              sealed_command, who, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
@@ -102,7 +110,7 @@ impl Store {
                 launch.stage,
                 launch.purpose.as_str(),
                 launch.name.process.as_str(),
-                launch.name.number,
+                number,
                 launch.release.0.cast_signed(),
                 launch.deploy,
                 launch.port,
@@ -112,7 +120,8 @@ impl Store {
                 now()
             ],
         )?;
-        Ok(())
+        connection.commit()?;
+        Ok(number)
     }
 
     /// Launches of a stage that are not ended, oldest first.
@@ -137,37 +146,37 @@ impl Store {
         Ok(connection.query_row(&sql, [deploy], launch_row).optional()?)
     }
 
-    /// Moves a launch on; one that has ended stays ended, whoever notes its start too late.
-    pub(crate) fn set_launch_state(&self, id: &str, state: LaunchState) -> Result<(), ControlError> {
-        self.lock().execute(
-            "UPDATE launches SET state = ?2 WHERE id = ?1 AND state <> 'ended'",
-            params![id, state.as_str()],
-        )?;
-        Ok(())
+    /// Moves a launch on, never back; false when it is past that state, or ended.
+    pub(crate) fn set_launch_state(&self, id: &str, state: LaunchState) -> Result<bool, ControlError> {
+        let sql = "UPDATE launches SET state = ?2 WHERE id = ?1 AND (state = ?2 OR state = 'starting'
+                   OR (state = 'serving' AND ?2 = 'draining'))";
+        Ok(self.lock().execute(sql, params![id, state.as_str()])? > 0)
     }
 
-    /// Ends a launch with what became of it; its command is forgotten.
+    /// Ends a launch with what became of it; the first who says so is believed. Its command is
+    /// forgotten.
     pub(crate) fn end_launch(&self, id: &str, outcome: &str) -> Result<(), ControlError> {
-        let sql = "UPDATE launches SET state = 'ended', outcome = ?2, sealed_command = NULL WHERE id = ?1";
+        let sql = "UPDATE launches SET state = 'ended', outcome = ?2, sealed_command = NULL
+                   WHERE id = ?1 AND state <> 'ended'";
         self.lock().execute(sql, [id, outcome])?;
         Ok(())
-    }
-
-    /// One more than the highest number a one-off process of this stage ever had.
-    pub(crate) fn next_one_off(&self, stage: i64) -> Result<u32, ControlError> {
-        let sql = "SELECT COALESCE(MAX(number), 0) + 1 FROM launches WHERE stage = ?1 AND purpose = 'run'";
-        Ok(self.lock().query_row(sql, [stage], |row| row.get(0))?)
     }
 }
 
 impl Store {
-    /// Puts `new` into service and takes `old` out, together; what has ended stays ended.
+    /// Puts `new` into service and takes `old` out, together.
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchInstance`] when `new` has ended meanwhile: then `old` stays in service.
     pub(crate) fn swap_launches(&self, new: &str, old: &str) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
-        let sql = "UPDATE launches SET state = ?2 WHERE id = ?1 AND state <> 'ended'";
-        change.execute(sql, [new, LaunchState::Serving.as_str()])?;
-        change.execute(sql, [old, LaunchState::Draining.as_str()])?;
+        let begin =
+            "UPDATE launches SET state = 'serving' WHERE id = ?1 AND state IN ('starting', 'serving')";
+        if change.execute(begin, [new])? == 0 {
+            return Err(ControlError::NoSuchInstance { name: new.to_owned() });
+        }
+        change.execute("UPDATE launches SET state = 'draining' WHERE id = ?1 AND state <> 'ended'", [old])?;
         Ok(change.commit()?)
     }
 }

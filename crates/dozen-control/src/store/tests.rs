@@ -13,14 +13,32 @@ fn store() -> (tempfile::TempDir, Store, i64) {
 }
 
 fn queue(store: &Store, stage: i64, kind: DeployKind) -> DeployRow {
+    queued(store, stage, kind).0
+}
+
+fn queued(store: &Store, stage: i64, kind: DeployKind) -> (DeployRow, Vec<i64>) {
     let source = DeploySource::default();
-    store
-        .queue_deploy(
-            stage,
-            &NewDeploy { kind, source: &source, sealed_request: None, who: "me" },
-            |_| Ok(()),
-        )
-        .unwrap()
+    let new = NewDeploy { kind, source: &source, sealed_request: None, who: "me" };
+    let queued = store.queue_deploy(stage, &new, |_| Ok(())).unwrap();
+    (queued.deploy, queued.superseded)
+}
+
+fn launch(store: &Store, stage: i64, id: &str, purpose: Purpose) -> u32 {
+    let row = LaunchRow {
+        id: id.into(),
+        stage,
+        purpose,
+        name: if purpose == Purpose::OneOff { "run.1" } else { "web.1" }.parse().unwrap(),
+        release: ReleaseNumber(1),
+        deploy: None,
+        port: None,
+        state: LaunchState::Starting,
+        sealed_command: None,
+        who: None,
+        outcome: None,
+        created_at: 0,
+    };
+    store.add_launch(&row).unwrap()
 }
 
 fn release(store: &Store, stage: i64, deploy: i64, image: &Digest) -> ReleaseNumber {
@@ -48,10 +66,57 @@ fn a_newer_push_replaces_an_older_queued_one_and_nothing_else() {
     store.begin_deploy(running.id).unwrap();
     let config = queue(&store, stage, DeployKind::Config);
     let older = queue(&store, stage, DeployKind::Deploy);
-    let newer = queue(&store, stage, DeployKind::Deploy);
-    assert_eq!(store.supersede(stage, newer.id).unwrap(), [older.id]);
+    let (newer, superseded) = queued(&store, stage, DeployKind::Deploy);
+    assert_eq!(superseded, [older.id]);
     let open: Vec<i64> = store.open_deploys(stage).unwrap().iter().map(|deploy| deploy.id).collect();
     assert_eq!(open, [running.id, config.id, newer.id]);
+}
+
+#[test]
+fn a_deploy_that_has_ended_neither_begins_nor_ends_again() {
+    let (_folder, store, stage) = store();
+    let older = queue(&store, stage, DeployKind::Deploy);
+    queue(&store, stage, DeployKind::Deploy);
+    assert!(!store.begin_deploy(older.id).unwrap(), "a newer one took its place");
+    store.end_deploy(older.id, DeployState::Failed, None).unwrap();
+    assert_eq!(store.deploy(older.id).unwrap().unwrap().state, DeployState::Superseded);
+}
+
+#[test]
+fn a_launch_goes_on_and_never_back() {
+    let (_folder, store, stage) = store();
+    launch(&store, stage, "a", Purpose::Service);
+    assert!(store.set_launch_state("a", LaunchState::Serving).unwrap());
+    assert!(store.set_launch_state("a", LaunchState::Draining).unwrap());
+    assert!(!store.set_launch_state("a", LaunchState::Serving).unwrap(), "it is out of rotation");
+    store.end_launch("a", "exit status 3").unwrap();
+    store.end_launch("a", "gone").unwrap();
+    assert!(!store.set_launch_state("a", LaunchState::Draining).unwrap());
+    let row = store.launch("a").unwrap().unwrap();
+    assert_eq!((row.state, row.outcome.as_deref()), (LaunchState::Ended, Some("exit status 3")));
+}
+
+#[test]
+fn an_instance_stays_in_service_when_its_successor_has_ended() {
+    let (_folder, store, stage) = store();
+    for id in ["old", "new"] {
+        launch(&store, stage, id, Purpose::Service);
+    }
+    store.set_launch_state("old", LaunchState::Serving).unwrap();
+    store.end_launch("new", "gone").unwrap();
+    assert!(matches!(store.swap_launches("new", "old"), Err(ControlError::NoSuchInstance { .. })));
+    assert_eq!(store.launch("old").unwrap().unwrap().state, LaunchState::Serving);
+    assert_eq!(store.launch("new").unwrap().unwrap().state, LaunchState::Ended);
+}
+
+#[test]
+fn a_one_off_process_gets_its_number_with_its_row() {
+    let (_folder, store, stage) = store();
+    assert_eq!(launch(&store, stage, "a", Purpose::OneOff), 1);
+    assert_eq!(launch(&store, stage, "b", Purpose::OneOff), 2);
+    store.end_launch("b", "exit status 0").unwrap();
+    assert_eq!(launch(&store, stage, "c", Purpose::OneOff), 3);
+    assert_eq!(store.launch("c").unwrap().unwrap().name.number, 3);
 }
 
 #[test]

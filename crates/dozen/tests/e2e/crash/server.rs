@@ -1,6 +1,8 @@
 //! `server stop`, `server stop --all` and `down`, each followed by another start.
 
 use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
     os::unix::fs::DirBuilderExt,
     time::{Duration, Instant},
 };
@@ -56,6 +58,34 @@ fn a_server_that_starts_while_the_old_router_ends_its_last_request_serves_at_onc
     assert!(is_alive(router), "the old router still holds its request");
     assert_ne!(host.router_pid(), router);
     assert_eq!(slow.join().expect("the request").status, 200);
+}
+
+#[test]
+fn a_request_at_an_instance_that_drains_outlives_the_server_that_drained_it() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let old = pid_of(&host, "shop", "web.1");
+    let mut write = TcpStream::connect((Ipv4Addr::LOCALHOST, host.port())).expect("the router");
+    let head = "POST / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\n";
+    write.write_all(format!("{head}ab").as_bytes()).expect("half a request");
+    wait_for("the request to be in flight", Duration::from_secs(5), || {
+        (instances(&host, "shop")[0]["in_flight"] == 1).then_some(())
+    });
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=second"]).succeeds();
+
+    host.dozen(["server", "stop"]).succeeds();
+    host.wait_for_control_end();
+
+    assert!(is_alive(old));
+    write.write_all(b"cd").expect("the other half");
+    let mut answer = String::new();
+    write.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("hello v1 "), "{answer}");
+    host.start_server();
+    wait_for("the old instance to end", Duration::from_secs(10), || (!is_alive(old)).then_some(()));
+    let log = host.dozen(["logs", "-a", "shop", "-n", "200"]).succeeds().stdout;
+    assert!(!log.contains("were cut at the drain limit"), "{log}");
+    nothing_is_left_over(&host, &["shop"]);
 }
 
 #[test]
