@@ -7,7 +7,8 @@
 //! Start reading at [`serve`]; the paths stand in [`wire::paths`].
 
 use std::{
-    os::unix::fs::{PermissionsExt, chown},
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt, chown},
     path::Path,
     sync::Arc,
 };
@@ -27,7 +28,7 @@ use tokio::{
 };
 use tower::ServiceBuilder;
 
-use crate::{control::Control, error::ControlError};
+use crate::{control::Control, error::ControlError, home};
 
 mod peer;
 mod server_routes;
@@ -36,7 +37,7 @@ mod streams;
 mod upload;
 pub mod wire;
 
-use peer::Peer;
+use peer::{Peer, Trusted};
 
 /// What handlers work with.
 #[derive(Debug, Clone)]
@@ -47,11 +48,8 @@ pub(crate) struct Api {
 
 /// Serves the API until SIGTERM, SIGINT or a request to stop.
 pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), ControlError> {
-    let _ = std::fs::remove_file(socket);
-    let listener = SocketPath::of(socket)
-        .and_then(|address| UnixListener::bind(address.path()))
-        .map_err(ControlError::io("bind the API's socket"))?;
-    open_to_peers(&control, socket)?;
+    let trusted = Trusted::now(control.as_root());
+    let listener = bind(socket, trusted.group()).map_err(ControlError::io("bind the API's socket"))?;
     let api = Api { control, stop: Arc::new(Notify::new()) };
     let routes = routes(api.clone());
     let mut terminate = signal(SignalKind::terminate()).map_err(ControlError::io("listen for SIGTERM"))?;
@@ -60,7 +58,7 @@ pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), Co
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    tokio::spawn(converse(stream, routes.clone(), api.control.as_root()));
+                    tokio::spawn(converse(stream, routes.clone(), trusted));
                 }
             }
             () = api.stop.notified() => break,
@@ -73,17 +71,23 @@ pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), Co
     Ok(())
 }
 
-/// As root the group `dozen`, where there is one, may connect; else only the user itself.
-fn open_to_peers(control: &Control, socket: &Path) -> Result<(), ControlError> {
-    let group = if control.as_root() { peer::group_id("dozen") } else { None };
-    let mode = if group.is_some() { 0o660 } else { 0o600 };
-    let opened = std::fs::set_permissions(socket, std::fs::Permissions::from_mode(mode))
-        .and_then(|()| group.map_or(Ok(()), |gid| chown(socket, None, Some(gid))));
-    opened.map_err(ControlError::io("set the mode of the API's socket"))
+/// Binds the socket where nobody else can reach it, sets its mode, and only then moves it to its
+/// place: `group` may connect, if there is one, else only the server's user.
+fn bind(socket: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+    let hidden = socket.with_extension("new");
+    home::remove_tree(&hidden)?;
+    fs::DirBuilder::new().mode(0o700).create(&hidden)?;
+    let fresh = hidden.join("sock");
+    let listener = UnixListener::bind(SocketPath::of(&fresh)?.path())?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(if group.is_some() { 0o660 } else { 0o600 }))?;
+    group.map_or(Ok(()), |gid| chown(&fresh, None, Some(gid)))?;
+    fs::rename(&fresh, socket)?;
+    home::remove_tree(&hidden)?;
+    Ok(listener)
 }
 
-async fn converse(stream: UnixStream, routes: Router, as_root: bool) {
-    let Some(peer) = Peer::of(&stream, as_root) else { return };
+async fn converse(stream: UnixStream, routes: Router, trusted: Trusted) {
+    let Some(peer) = Peer::of(&stream, trusted) else { return };
     let service = ServiceBuilder::new().layer(axum::Extension(peer)).service(routes);
     let served = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
@@ -161,4 +165,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     let gone = |_| ControlError::BadRequest("the server ended before it could answer".into());
     Ok(done.map_err(gone)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_takes_the_place_of_an_old_one_and_is_never_open_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        drop(bind(&socket, None).unwrap());
+        let _listener = bind(&socket, None).unwrap();
+        assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        UnixStream::connect(&socket).await.unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the hidden folder is gone");
+    }
 }
