@@ -72,6 +72,8 @@ pub enum ControlError {
     VarAttached { var: ConfigVar, service: ServiceName, wanted: ServiceName },
     #[error("`{var}` is set by the service `{service}`")]
     VarOfService { var: ConfigVar, service: ServiceName },
+    #[error("`{var}` is set in the app's config; attaching `{service}` to it would lose that value")]
+    VarSet { var: ConfigVar, service: ServiceName },
     #[error("`{name}` is not set")]
     NotSet { name: String, nearest: Option<String> },
     #[error("config of `{app}` would be {bytes} bytes; the limit is {limit}")]

@@ -70,6 +70,9 @@ impl Control {
             let (service, wanted) = (present.clone(), name.clone());
             return Err(ControlError::VarAttached { var, service, wanted });
         }
+        if self.store.config(stage.key.id)?.iter().any(|row| row.name == var) {
+            return Err(ControlError::VarSet { var, service: name.clone() });
+        }
         let attach = [AttachmentRow { var: var.clone(), service: service.id }];
         let kept = ForFirst { attach: &attach, ..ForFirst::default() };
         if self.store.keep_for_first(stage.key.id, &kept, None)? {
@@ -132,5 +135,37 @@ impl Control {
         let services = self.store.services(stage.id)?;
         let found = services.into_iter().find(|row| row.id == id).map(|row| row.name);
         found.ok_or_else(|| ControlError::NoSuchService { name: id.to_string(), nearest: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        api::wire::ConfigChange,
+        temporary_control::{stage, temporary_control},
+    };
+
+    fn service(name: &str, kind: &str) -> CreateService {
+        CreateService { name: name.parse().unwrap(), kind: kind.into(), url: None, path: None }
+    }
+
+    #[test]
+    fn a_service_does_not_take_the_place_of_a_var_that_is_set() {
+        let (_folder, control) = temporary_control();
+        let shop = stage(&control, "shop");
+        control.create_service(&shop, &service("db", "sqlite")).unwrap();
+        let set = BTreeMap::from([("DATABASE_URL".to_owned(), "aHVudGVyMg==".to_owned())]);
+        let change = ConfigChange { set, unset: Vec::new() };
+        control.change_config(&shop, &change, "me").unwrap();
+
+        let name = "db".parse().unwrap();
+        let refused = control.attach_service(&shop, &name, &AttachService::default(), "me").unwrap_err();
+        assert!(matches!(refused, ControlError::VarSet { .. }), "{refused}");
+        let named = AttachService { var: Some("DB_URL".parse().unwrap()), ..AttachService::default() };
+        control.attach_service(&shop, &name, &named, "me").unwrap();
+        assert_eq!(control.store.config(shop.key.id).unwrap().len(), 1, "it is set still");
     }
 }
