@@ -62,7 +62,7 @@ impl Control {
         let rows = self.store.attachments(stage.key.id)?;
         let var = match &request.var {
             Some(var) => var.clone(),
-            None => self.usual_var(&service, &rows)?,
+            None => self.usual_var(&stage.key, &service, &rows)?,
         };
         let present = rows.iter().find(|row| row.var == var).map(|row| row.service);
         let present = present.map(|id| self.service_name(&stage.key, id)).transpose()?;
@@ -113,9 +113,14 @@ impl Control {
         self.queue_change(stage, DeployKind::Attach, &request, who)
     }
 
-    fn usual_var(&self, service: &ServiceRow, taken: &[AttachmentRow]) -> Result<ConfigVar, ControlError> {
-        let mut request = dozen_services::ServiceRequest::new(service.name.clone(), kind_of(&service.kind)?);
-        request.path = mount_path(service.path.as_deref())?;
+    /// The var of a service when nobody says; of an external one its URL decides.
+    fn usual_var(
+        &self,
+        stage: &StageKey,
+        service: &ServiceRow,
+        taken: &[AttachmentRow],
+    ) -> Result<ConfigVar, ControlError> {
+        let request = self.service_request(stage, service, None)?;
         Ok(dozen_services::default_var(&request, |var| taken.iter().any(|row| row.var == *var)))
     }
 
@@ -167,5 +172,16 @@ mod tests {
         let named = AttachService { var: Some("DB_URL".parse().unwrap()), ..AttachService::default() };
         control.attach_service(&shop, &name, &named, "me").unwrap();
         assert_eq!(control.store.config(shop.key.id).unwrap().len(), 1, "it is set still");
+    }
+
+    #[test]
+    fn an_external_service_is_attached_by_what_its_url_speaks() {
+        let (_folder, control) = temporary_control();
+        let shop = stage(&control, "shop");
+        let url = Some("postgres://ann:hunter2@db.example.org/shop".to_owned());
+        control.create_service(&shop, &CreateService { url, ..service("main", "external") }).unwrap();
+        let name = "main".parse().unwrap();
+        control.attach_service(&shop, &name, &AttachService::default(), "me").unwrap();
+        assert_eq!(control.store.attachments(shop.key.id).unwrap()[0].var.as_str(), "DATABASE_URL");
     }
 }
