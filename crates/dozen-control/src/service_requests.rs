@@ -12,7 +12,7 @@ use dozen_model::{
 
 use crate::{
     api::wire::{AttachService, CreateService},
-    attachments::{kind_of, mount_path, url_owner},
+    attachments::{kind_of, mount_path, refuse_overlap, url_owner},
     barrier::Place,
     control::Control,
     engine::ChangeRequest,
@@ -70,6 +70,11 @@ impl Control {
             let (service, wanted) = (present.clone(), name.clone());
             return Err(ControlError::VarAttached { var, service, wanted });
         }
+        let mut together = self.store.services(stage.key.id)?;
+        let stays = |id: i64| rows.iter().any(|row| row.service == id && row.var != var);
+        together.retain(|one| one.id != service.id && stays(one.id));
+        together.push(service.clone());
+        refuse_overlap(&together)?;
         if self.store.config(stage.key.id)?.iter().any(|row| row.name == var) {
             return Err(ControlError::VarSet { var, service: name.clone() });
         }
@@ -183,5 +188,24 @@ mod tests {
         let name = "main".parse().unwrap();
         control.attach_service(&shop, &name, &AttachService::default(), "me").unwrap();
         assert_eq!(control.store.attachments(shop.key.id).unwrap()[0].var.as_str(), "DATABASE_URL");
+    }
+
+    #[test]
+    fn two_services_are_not_attached_at_one_path() {
+        let (_folder, control) = temporary_control();
+        let shop = stage(&control, "shop");
+        let attach = |name: &str, path: &str| {
+            let path = Some(path.to_owned());
+            control.create_service(&shop, &CreateService { path, ..service(name, "volume") }).unwrap();
+            control.attach_service(&shop, &name.parse().unwrap(), &AttachService::default(), "me")
+        };
+        attach("media", "/data/files").unwrap();
+        for (name, path) in [("same", "/data/files"), ("inside", "/data/files/a"), ("around", "/data")] {
+            let refused = attach(name, path).unwrap_err();
+            assert!(matches!(refused, ControlError::MountTaken { .. }), "{refused}");
+        }
+        attach("beside", "/data/others").unwrap();
+        let again = AttachService { var: Some("ALSO".parse().unwrap()), ..AttachService::default() };
+        control.attach_service(&shop, &"media".parse().unwrap(), &again, "me").unwrap();
     }
 }
