@@ -19,6 +19,7 @@ use crate::{
     error::ControlError,
     home,
     release_config::{Bound, ReleaseConfig},
+    seal::Secret,
     store::{ServiceRow, StageKey},
 };
 
@@ -106,7 +107,7 @@ impl Control {
         request.var = var;
         request.path = mount_path(service.path.as_deref())?;
         if let Some(sealed) = &service.sealed_url {
-            let url = self.key.unseal(&url_owner(stage, &service.name), sealed)?;
+            let url = self.key.unseal(&stage.owner(Secret::ServiceUrl(&service.name)), sealed)?;
             let text = String::from_utf8(url)
                 .map_err(|_| ControlError::BadRequest("the URL is not UTF-8".into()))?;
             let bad = |source| ServiceError::BadUrl { service: service.name.clone(), source };
@@ -181,11 +182,6 @@ pub(crate) fn kind_of(word: &str) -> Result<ServiceKind, ControlError> {
         message: error.to_string(),
         hint: error.hint(),
     })
-}
-
-/// The name under which a service's URL is sealed.
-pub(crate) fn url_owner(stage: &StageKey, service: &ServiceName) -> String {
-    stage.owner(&format!("service/{service}"))
 }
 
 /// A mount path of the store or the API.

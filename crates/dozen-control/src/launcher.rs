@@ -30,7 +30,7 @@ use crate::{
     error::ControlError,
     progress::ProgressLog,
     release_config::ReleaseConfig,
-    seal::random_text,
+    seal::{Secret, random_text},
     store::{LaunchRow, LaunchState, Purpose, ReleaseRow, StageKey, StageRow},
 };
 
@@ -99,7 +99,7 @@ impl Control {
             last: None,
         })?;
         let image = self.image_of(&row)?;
-        let config = ReleaseConfig::unseal(&self.key, &stage.owner(&number.to_string()), &row.sealed)?;
+        let config = ReleaseConfig::unseal(&self.key, &stage.owner(Secret::Release(number)), &row.sealed)?;
         let manifest = image.manifest.for_stage(&stage.stage);
         Ok(Loaded { row, image, manifest, config })
     }

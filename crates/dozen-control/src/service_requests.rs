@@ -12,13 +12,14 @@ use dozen_model::{
 
 use crate::{
     api::wire::{AttachService, CreateService},
-    attachments::{kind_of, mount_path, refuse_overlap, url_owner},
+    attachments::{kind_of, mount_path, refuse_overlap},
     barrier::Place,
     control::Control,
     engine::ChangeRequest,
     error::ControlError,
     progress::ProgressLog,
     requests::kept_for_the_first_release,
+    seal::Secret,
     store::{AttachmentRow, DeployKind, ForFirst, ServiceRow, StageKey, StageRow},
 };
 
@@ -33,7 +34,7 @@ impl Control {
         let url = request
             .url
             .as_ref()
-            .map(|url| self.key.seal(&url_owner(&stage.key, &request.name), url.as_bytes()));
+            .map(|url| self.key.seal(&stage.key.owner(Secret::ServiceUrl(&request.name)), url.as_bytes()));
         let path = mount_path(request.path.as_deref())?.map(|path| path.to_string());
         let row = ServiceRow {
             id: 0,

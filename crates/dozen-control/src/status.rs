@@ -12,6 +12,7 @@ use crate::{
     error::ControlError,
     launcher::{Loaded, launch_id},
     release_config::{Value, stage_vars, to_base64},
+    seal::Secret,
     store::{
         DeployRow, DeployState, LaunchRow, LaunchState, Purpose, ReleaseRow, ServiceRow, StageKey, StageRow,
     },
@@ -264,7 +265,7 @@ impl Control {
             return self.services_folder(stage.key.id).join(row.name.as_str()).display().to_string();
         }
         let opened = row.sealed_url.as_ref().and_then(|sealed| {
-            let url = self.key.unseal(&crate::attachments::url_owner(&stage.key, &row.name), sealed).ok()?;
+            let url = self.key.unseal(&stage.key.owner(Secret::ServiceUrl(&row.name)), sealed).ok()?;
             let url: dozen_services::ServiceUrl = String::from_utf8(url).ok()?.parse().ok()?;
             Some(format!("{} at {}", url.scheme(), url.place()))
         });

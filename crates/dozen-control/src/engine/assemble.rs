@@ -10,6 +10,7 @@ use super::{Change, attached, django};
 use crate::{
     error::ControlError,
     release_config::{Bound, ReleaseConfig, Value, add_declared, check_size, from_base64, stage_vars},
+    seal::Secret,
     store::{AttachmentRow, DeployKind, NewRelease, ReleaseRow, ServiceRow},
 };
 
@@ -44,7 +45,7 @@ impl Change {
     /// What the change asks for.
     pub(crate) fn request(&self) -> Result<ChangeRequest, ControlError> {
         let Some(sealed) = &self.deploy.sealed_request else { return Ok(ChangeRequest::default()) };
-        let text = self.control.key.unseal(&self.key().owner("change"), sealed)?;
+        let text = self.control.key.unseal(&self.key().owner(Secret::Change(self.deploy.id)), sealed)?;
         serde_json::from_slice(&text).map_err(|_| ControlError::Sealed { what: "a change".into() })
     }
 }
@@ -78,7 +79,7 @@ pub(super) fn assemble(change: &mut Change) -> Result<(), ControlError> {
     let (config, commit) = match change.deploy.kind {
         DeployKind::Rollback => {
             let base = base_release(change)?;
-            let owner = change.key().owner(&base.number.to_string());
+            let owner = change.key().owner(Secret::Release(base.number));
             (ReleaseConfig::unseal(&control.key, &owner, &base.sealed)?, base.commit)
         }
         DeployKind::Deploy => (config_of(change, &request, &image)?, change.deploy.source.commit.clone()),
@@ -97,7 +98,7 @@ pub(super) fn assemble(change: &mut Change) -> Result<(), ControlError> {
     let stage = change.key();
     let number = control
         .store
-        .add_release(stage.id, &new, |number| config.seal(key, &stage.owner(&number.to_string())))?;
+        .add_release(stage.id, &new, |number| config.seal(key, &stage.owner(Secret::Release(number))))?;
     announced.done(format!("{number}: {}", new.change));
     Ok(())
 }
