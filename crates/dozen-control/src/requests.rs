@@ -200,19 +200,15 @@ impl Control {
     ) -> Result<Arc<ProgressLog>, ControlError> {
         let app = || stage.key.app.clone();
         let current = stage.current.ok_or_else(|| ControlError::NoRelease { app: app() })?;
-        let releases = self.store.releases(stage.key.id, 10_000)?;
-        let last = releases.first().map(|release| release.number);
-        let to = match rollback.to {
-            Some(number) => releases
-                .iter()
-                .find(|release| release.number == number)
-                .ok_or_else(|| ControlError::NoSuchRelease { app: app(), number, last })?,
-            None => releases
-                .iter()
-                .find(|release| release.number < current && release.state == crate::store::ReleaseState::Live)
-                .ok_or_else(|| ControlError::NoEarlierRelease { app: app() })?,
+        let found = match rollback.to {
+            Some(number) => {
+                let number = self.release_or_current(stage, Some(number))?;
+                self.store.release(stage.key.id, number)?
+            }
+            None => self.store.live_before(stage.key.id, current)?,
         };
-        self.image_of(to).map_err(|_| {
+        let to = found.ok_or_else(|| ControlError::NoEarlierRelease { app: app() })?;
+        self.image_of(&to).map_err(|_| {
             ControlError::BadRequest(format!(
                 "the image of {} was pruned; deploy its commit again",
                 to.number

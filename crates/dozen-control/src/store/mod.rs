@@ -83,6 +83,12 @@ impl Store {
         self.connection.lock()
     }
 
+    /// Keeps everybody else from the store, as a slow disk does.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        self.lock()
+    }
+
     /// Whether any secret is stored: then the key may not be made anew.
     pub(crate) fn has_secrets(&self) -> Result<bool, ControlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)
