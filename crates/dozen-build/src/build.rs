@@ -263,6 +263,7 @@ fn build_node(
         .processes
         .values()
         .chain(&plan.release_command)
+        .chain(plan.manifest.stages.values().filter_map(|stage| stage.release.command.as_ref()))
         .any(|line| line.split_whitespace().any(|word| matches!(word, "npm" | "npx")));
     let layer = use_runtime(session, plan, progress, (installed, needs_npm, &node.wanted))?;
     progress.add(LayerRole::App, app_layer);

@@ -11,7 +11,7 @@ use dozen_model::{
     names::{ConfigVar, ServiceName},
 };
 use dozen_sandbox::spec::Bind;
-use dozen_services::{ServiceError, ServicePlan, ServiceRequest, Step, driver};
+use dozen_services::{ServiceError, ServiceMount, ServicePlan, ServiceRequest, Step, driver};
 
 use crate::{
     barrier::Place,
@@ -19,6 +19,7 @@ use crate::{
     error::ControlError,
     home,
     release_config::{Bound, ReleaseConfig},
+    seal::Secret,
     store::{ServiceRow, StageKey},
 };
 
@@ -106,7 +107,7 @@ impl Control {
         request.var = var;
         request.path = mount_path(service.path.as_deref())?;
         if let Some(sealed) = &service.sealed_url {
-            let url = self.key.unseal(&url_owner(stage, &service.name), sealed)?;
+            let url = self.key.unseal(&stage.owner(Secret::ServiceUrl(&service.name)), sealed)?;
             let text = String::from_utf8(url)
                 .map_err(|_| ControlError::BadRequest("the URL is not UTF-8".into()))?;
             let bad = |source| ServiceError::BadUrl { service: service.name.clone(), source };
@@ -123,17 +124,16 @@ impl Control {
     ) -> Result<Vec<Bind>, ControlError> {
         let folder = self.services_folder(stage.id);
         let mut binds = Vec::new();
-        for bound in config.bound.iter().filter(|bound| bound.kind != ServiceKind::External.as_str()) {
-            let mut request = ServiceRequest::new(bound.name.clone(), kind_of(&bound.kind)?);
-            request.path = mount_path(bound.path.as_deref())?;
-            let plan = driver(request.kind)?.plan(&request)?;
-            binds.extend(plan.mounts.iter().map(|mount| Bind {
+        for bound in &config.bound {
+            let mounts = mounts_of(&bound.name, &bound.kind, bound.path.as_deref())?;
+            binds.extend(mounts.iter().map(|mount| Bind {
                 source: folder.join(mount.directory.as_str()),
                 target: mount.target.as_str().into(),
                 writable: mount.writable,
             }));
         }
         binds.sort_by(|one, other| one.target.cmp(&other.target));
+        // One service may be attached to several vars; of two services none overlap.
         binds.dedup_by(|one, other| one.target == other.target);
         Ok(binds)
     }
@@ -144,17 +144,44 @@ impl Control {
     }
 }
 
+/// What a service mounts into an instance; an external one nothing.
+fn mounts_of(name: &ServiceName, kind: &str, path: Option<&str>) -> Result<Vec<ServiceMount>, ControlError> {
+    let kind = kind_of(kind)?;
+    if kind == ServiceKind::External {
+        return Ok(Vec::new());
+    }
+    let mut request = ServiceRequest::new(name.clone(), kind);
+    request.path = mount_path(path)?;
+    Ok(driver(kind)?.plan(&request)?.mounts)
+}
+
+/// Refuses services of one release of which one would hide another, or lie inside it.
+///
+/// # Errors
+/// [`ControlError::MountTaken`], with the later one of the two first.
+pub(crate) fn refuse_overlap(services: &[ServiceRow]) -> Result<(), ControlError> {
+    let mut taken: Vec<(&ServiceName, MountPath)> = Vec::new();
+    for service in services {
+        for mount in mounts_of(&service.name, &service.kind, service.path.as_deref())? {
+            let other = |(name, path): &&(&ServiceName, MountPath)| {
+                **name != service.name && path.overlaps(&mount.target)
+            };
+            if let Some((other, _)) = taken.iter().find(other) {
+                let (service, other) = (service.name.clone(), (*other).clone());
+                return Err(ControlError::MountTaken { service, path: mount.target, other });
+            }
+            taken.push((&service.name, mount.target));
+        }
+    }
+    Ok(())
+}
+
 /// The kind that a word names.
 pub(crate) fn kind_of(word: &str) -> Result<ServiceKind, ControlError> {
     word.parse().map_err(|error: dozen_model::manifest::NotAServiceKind| ControlError::UnknownKind {
         message: error.to_string(),
         hint: error.hint(),
     })
-}
-
-/// The name under which a service's URL is sealed.
-pub(crate) fn url_owner(stage: &StageKey, service: &ServiceName) -> String {
-    stage.owner(&format!("service/{service}"))
 }
 
 /// A mount path of the store or the API.

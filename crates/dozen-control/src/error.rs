@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use dozen_model::{
     hint::Hint,
+    manifest::MountPath,
     names::{AppName, ConfigVar, Domain, ServiceName, StageName},
     release::ReleaseNumber,
 };
@@ -68,10 +69,14 @@ pub enum ControlError {
     ServiceTaken { name: ServiceName },
     #[error("`{name}` is attached to nothing")]
     NotAttached { name: ServiceName },
+    #[error("`{service}` at `{path}` overlaps the mount of `{other}`")]
+    MountTaken { service: ServiceName, path: MountPath, other: ServiceName },
     #[error("`{var}` is already attached to `{service}`")]
     VarAttached { var: ConfigVar, service: ServiceName, wanted: ServiceName },
     #[error("`{var}` is set by the service `{service}`")]
     VarOfService { var: ConfigVar, service: ServiceName },
+    #[error("`{var}` is set in the app's config; attaching `{service}` to it would lose that value")]
+    VarSet { var: ConfigVar, service: ServiceName },
     #[error("`{name}` is not set")]
     NotSet { name: String, nearest: Option<String> },
     #[error("config of `{app}` would be {bytes} bytes; the limit is {limit}")]

@@ -111,6 +111,13 @@ impl ControlError {
             Self::VarOfService { service, .. } => {
                 Some(format!("run `dozen services detach {service}` first"))
             }
+            Self::MountTaken { other, .. } => {
+                Some(format!("run `dozen services detach {other}` first, or make one with another `--path`"))
+            }
+            Self::VarSet { var, service } => Some(format!(
+                "name another one: `dozen services attach {service} --as NAME`, or first run \
+                 `dozen config unset {var}`"
+            )),
             Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),
             _ => None,
         }

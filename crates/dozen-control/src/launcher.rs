@@ -30,7 +30,7 @@ use crate::{
     error::ControlError,
     progress::ProgressLog,
     release_config::ReleaseConfig,
-    seal::random_text,
+    seal::{Secret, random_text},
     store::{LaunchRow, LaunchState, Purpose, ReleaseRow, StageKey, StageRow},
 };
 
@@ -83,6 +83,13 @@ pub(crate) struct Loaded {
     pub(crate) config: ReleaseConfig,
 }
 
+impl Loaded {
+    /// What the release phase runs, if there is one: what the stage says goes first.
+    pub(crate) fn release_command(&self) -> Option<&str> {
+        self.manifest.release.command.as_deref().or(self.image.release_command.as_deref())
+    }
+}
+
 impl Control {
     /// Reads a release, its image and its config.
     pub(crate) fn load(&self, stage: &StageKey, number: ReleaseNumber) -> Result<Loaded, ControlError> {
@@ -92,7 +99,7 @@ impl Control {
             last: None,
         })?;
         let image = self.image_of(&row)?;
-        let config = ReleaseConfig::unseal(&self.key, &stage.owner(&number.to_string()), &row.sealed)?;
+        let config = ReleaseConfig::unseal(&self.key, &stage.owner(Secret::Release(number)), &row.sealed)?;
         let manifest = image.manifest.for_stage(&stage.stage);
         Ok(Loaded { row, image, manifest, config })
     }
@@ -199,9 +206,7 @@ impl Control {
         let words = self.command_of(stage, launch)?;
         let command = match launch.purpose {
             Purpose::OneOff => LaunchCommand::of_words(&words),
-            Purpose::ReleasePhase => {
-                LaunchCommand::Line(loaded.image.release_command.as_deref().unwrap_or("true"))
-            }
+            Purpose::ReleasePhase => LaunchCommand::Line(loaded.release_command().unwrap_or("true")),
             Purpose::Service => LaunchCommand::Line(line_of(&loaded.image, &launch.name.process)?),
         };
         let config: BTreeMap<ConfigVar, Vec<u8>> =

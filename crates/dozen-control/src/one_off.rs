@@ -22,6 +22,7 @@ use crate::{
     control::Control,
     error::ControlError,
     launcher::{Caller, NewLaunch, launch_id},
+    seal::Secret,
     store::{LaunchRow, LaunchState, Purpose, StageKey, StageRow},
 };
 
@@ -82,7 +83,7 @@ impl Control {
     /// Encrypts the words of a launch.
     pub(crate) fn seal_command(&self, stage: &StageKey, launch: &str, words: &[String]) -> Vec<u8> {
         let text = serde_json::to_vec(words).expect("words are strings");
-        self.key.seal(&stage.owner(&format!("command/{launch}")), &text)
+        self.key.seal(&stage.owner(Secret::Command(launch)), &text)
     }
 
     /// The words of a one-off process; none for other launches and for one that has ended.
@@ -92,9 +93,8 @@ impl Control {
         launch: &LaunchRow,
     ) -> Result<Vec<String>, ControlError> {
         let Some(sealed) = &launch.sealed_command else { return Ok(Vec::new()) };
-        let owner = stage.owner(&format!("command/{}", launch.id));
-        let text = self.key.unseal(&owner, sealed)?;
-        serde_json::from_slice(&text).map_err(|_| ControlError::Sealed { what: owner })
+        let text = self.key.unseal(&stage.owner(Secret::Command(&launch.id)), sealed)?;
+        serde_json::from_slice(&text).map_err(|_| ControlError::Sealed { what: "a command".into() })
     }
 }
 

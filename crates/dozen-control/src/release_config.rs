@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ControlError,
-    seal::{Key, random_text},
+    seal::{Key, Owner, Secret, random_text},
     store::{ConfigRow, StageKey},
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct ReleaseConfig {
 
 impl ReleaseConfig {
     /// Encrypts it for the release named by `owner`.
-    pub(crate) fn seal(&self, key: &Key, owner: &str) -> Vec<u8> {
+    pub(crate) fn seal(&self, key: &Key, owner: &Owner) -> Vec<u8> {
         let text = serde_json::to_vec(self).expect("the map's keys are strings");
         key.seal(owner, &text)
     }
@@ -69,9 +69,9 @@ impl ReleaseConfig {
     ///
     /// # Errors
     /// [`ControlError::Sealed`] when it does not open with this key.
-    pub(crate) fn unseal(key: &Key, owner: &str, sealed: &[u8]) -> Result<Self, ControlError> {
+    pub(crate) fn unseal(key: &Key, owner: &Owner, sealed: &[u8]) -> Result<Self, ControlError> {
         let text = key.unseal(owner, sealed)?;
-        serde_json::from_slice(&text).map_err(|_| ControlError::Sealed { what: owner.to_owned() })
+        serde_json::from_slice(&text).map_err(|_| ControlError::Sealed { what: "a release".into() })
     }
 
     /// The rows that the stage's config is made of: what a user set and what was generated.
@@ -89,7 +89,7 @@ impl ReleaseConfig {
 
 /// A value as the stage's config keeps it.
 pub(crate) fn sealed_row(key: &Key, stage: &StageKey, name: ConfigVar, value: &Value) -> ConfigRow {
-    let sealed = key.seal(&stage.owner(name.as_str()), &value.bytes);
+    let sealed = key.seal(&stage.owner(Secret::Config(&name)), &value.bytes);
     ConfigRow { name, sealed, origin: value.origin.clone() }
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn stage_vars(
     rows: &[ConfigRow],
 ) -> Result<BTreeMap<ConfigVar, Value>, ControlError> {
     let open = |row: &ConfigRow| {
-        let bytes = key.unseal(&stage.owner(row.name.as_str()), &row.sealed)?;
+        let bytes = key.unseal(&stage.owner(Secret::Config(&row.name)), &row.sealed)?;
         Ok((row.name.clone(), Value { origin: row.origin.clone(), bytes }))
     };
     rows.iter().map(open).collect()

@@ -19,6 +19,7 @@ use crate::{
     error::ControlError,
     progress::ProgressLog,
     release_config::{Value, check_size, from_base64, sealed_row, stage_vars},
+    seal::Secret,
     store::{DeployKind, DeployRow, ForFirst, NewDeploy, StageRow},
     worker::Job,
 };
@@ -61,7 +62,8 @@ impl Control {
         let name = name.or_else(|| source.reference.clone()).unwrap_or_else(|| "archive".into());
         let dirty = if source.dirty { " with uncommitted changes" } else { "" };
         let request = ChangeRequest { change: format!("deploy {name}{dirty}"), ..ChangeRequest::default() };
-        let new = self.new_deploy(stage, DeployKind::Deploy, source, (&request, who));
+        let seal = self.sealing(stage, &request);
+        let new = NewDeploy { kind: DeployKind::Deploy, source, sealed_request: Some(&seal), who };
         File::open(upload)
             .and_then(|file| file.sync_all())
             .map_err(ControlError::io("store the uploaded tree"))?;
@@ -87,17 +89,10 @@ impl Control {
         Ok(self.started(stage, progress))
     }
 
-    /// A change with its request sealed.
-    fn new_deploy<'a>(
-        &self,
-        stage: &StageRow,
-        kind: DeployKind,
-        source: &'a DeploySource,
-        (request, who): (&ChangeRequest, &'a str),
-    ) -> NewDeploy<'a> {
+    /// What seals a request for the deploy that carries it.
+    fn sealing(&self, stage: &StageRow, request: &ChangeRequest) -> impl Fn(i64) -> Vec<u8> {
         let text = serde_json::to_vec(request).expect("its keys are strings");
-        let sealed = self.key.seal(&stage.key.owner("change"), &text);
-        NewDeploy { kind, source, sealed_request: Some(sealed), who }
+        move |deploy| self.key.seal(&stage.key.owner(Secret::Change(deploy)), &text)
     }
 
     /// Opens the events of a change whose row nobody can see yet, so its first event comes first.
@@ -123,8 +118,8 @@ impl Control {
         request: &ChangeRequest,
         who: &str,
     ) -> Result<Arc<ProgressLog>, ControlError> {
-        let source = DeploySource::default();
-        let new = self.new_deploy(stage, kind, &source, (request, who));
+        let (source, seal) = (DeploySource::default(), self.sealing(stage, request));
+        let new = NewDeploy { kind, source: &source, sealed_request: Some(&seal), who };
         let waiting = !self.store.open_deploys(stage.key.id)?.is_empty();
         let mut progress = None;
         self.store.queue_deploy(stage.key.id, &new, |deploy| {
@@ -205,19 +200,15 @@ impl Control {
     ) -> Result<Arc<ProgressLog>, ControlError> {
         let app = || stage.key.app.clone();
         let current = stage.current.ok_or_else(|| ControlError::NoRelease { app: app() })?;
-        let releases = self.store.releases(stage.key.id, 10_000)?;
-        let last = releases.first().map(|release| release.number);
-        let to = match rollback.to {
-            Some(number) => releases
-                .iter()
-                .find(|release| release.number == number)
-                .ok_or_else(|| ControlError::NoSuchRelease { app: app(), number, last })?,
-            None => releases
-                .iter()
-                .find(|release| release.number < current && release.state == crate::store::ReleaseState::Live)
-                .ok_or_else(|| ControlError::NoEarlierRelease { app: app() })?,
+        let found = match rollback.to {
+            Some(number) => {
+                let number = self.release_or_current(stage, Some(number))?;
+                self.store.release(stage.key.id, number)?
+            }
+            None => self.store.live_before(stage.key.id, current)?,
         };
-        self.image_of(to).map_err(|_| {
+        let to = found.ok_or_else(|| ControlError::NoEarlierRelease { app: app() })?;
+        self.image_of(&to).map_err(|_| {
             ControlError::BadRequest(format!(
                 "the image of {} was pruned; deploy its commit again",
                 to.number

@@ -12,13 +12,14 @@ use dozen_model::{
 
 use crate::{
     api::wire::{AttachService, CreateService},
-    attachments::{kind_of, mount_path, url_owner},
+    attachments::{kind_of, mount_path, refuse_overlap},
     barrier::Place,
     control::Control,
     engine::ChangeRequest,
     error::ControlError,
     progress::ProgressLog,
     requests::kept_for_the_first_release,
+    seal::Secret,
     store::{AttachmentRow, DeployKind, ForFirst, ServiceRow, StageKey, StageRow},
 };
 
@@ -33,7 +34,7 @@ impl Control {
         let url = request
             .url
             .as_ref()
-            .map(|url| self.key.seal(&url_owner(&stage.key, &request.name), url.as_bytes()));
+            .map(|url| self.key.seal(&stage.key.owner(Secret::ServiceUrl(&request.name)), url.as_bytes()));
         let path = mount_path(request.path.as_deref())?.map(|path| path.to_string());
         let row = ServiceRow {
             id: 0,
@@ -62,13 +63,21 @@ impl Control {
         let rows = self.store.attachments(stage.key.id)?;
         let var = match &request.var {
             Some(var) => var.clone(),
-            None => self.usual_var(&service, &rows)?,
+            None => self.usual_var(&stage.key, &service, &rows)?,
         };
         let present = rows.iter().find(|row| row.var == var).map(|row| row.service);
         let present = present.map(|id| self.service_name(&stage.key, id)).transpose()?;
         if let Some(present) = present.as_ref().filter(|present| !request.replace || *present == name) {
             let (service, wanted) = (present.clone(), name.clone());
             return Err(ControlError::VarAttached { var, service, wanted });
+        }
+        let mut together = self.store.services(stage.key.id)?;
+        let stays = |id: i64| rows.iter().any(|row| row.service == id && row.var != var);
+        together.retain(|one| one.id != service.id && stays(one.id));
+        together.push(service.clone());
+        refuse_overlap(&together)?;
+        if self.store.config(stage.key.id)?.iter().any(|row| row.name == var) {
+            return Err(ControlError::VarSet { var, service: name.clone() });
         }
         let attach = [AttachmentRow { var: var.clone(), service: service.id }];
         let kept = ForFirst { attach: &attach, ..ForFirst::default() };
@@ -110,9 +119,14 @@ impl Control {
         self.queue_change(stage, DeployKind::Attach, &request, who)
     }
 
-    fn usual_var(&self, service: &ServiceRow, taken: &[AttachmentRow]) -> Result<ConfigVar, ControlError> {
-        let mut request = dozen_services::ServiceRequest::new(service.name.clone(), kind_of(&service.kind)?);
-        request.path = mount_path(service.path.as_deref())?;
+    /// The var of a service when nobody says; of an external one its URL decides.
+    fn usual_var(
+        &self,
+        stage: &StageKey,
+        service: &ServiceRow,
+        taken: &[AttachmentRow],
+    ) -> Result<ConfigVar, ControlError> {
+        let request = self.service_request(stage, service, None)?;
         Ok(dozen_services::default_var(&request, |var| taken.iter().any(|row| row.var == *var)))
     }
 
@@ -132,5 +146,67 @@ impl Control {
         let services = self.store.services(stage.id)?;
         let found = services.into_iter().find(|row| row.id == id).map(|row| row.name);
         found.ok_or_else(|| ControlError::NoSuchService { name: id.to_string(), nearest: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        api::wire::ConfigChange,
+        temporary_control::{stage, temporary_control},
+    };
+
+    fn service(name: &str, kind: &str) -> CreateService {
+        CreateService { name: name.parse().unwrap(), kind: kind.into(), url: None, path: None }
+    }
+
+    #[test]
+    fn a_service_does_not_take_the_place_of_a_var_that_is_set() {
+        let (_folder, control) = temporary_control();
+        let shop = stage(&control, "shop");
+        control.create_service(&shop, &service("db", "sqlite")).unwrap();
+        let set = BTreeMap::from([("DATABASE_URL".to_owned(), "aHVudGVyMg==".to_owned())]);
+        let change = ConfigChange { set, unset: Vec::new() };
+        control.change_config(&shop, &change, "me").unwrap();
+
+        let name = "db".parse().unwrap();
+        let refused = control.attach_service(&shop, &name, &AttachService::default(), "me").unwrap_err();
+        assert!(matches!(refused, ControlError::VarSet { .. }), "{refused}");
+        let named = AttachService { var: Some("DB_URL".parse().unwrap()), ..AttachService::default() };
+        control.attach_service(&shop, &name, &named, "me").unwrap();
+        assert_eq!(control.store.config(shop.key.id).unwrap().len(), 1, "it is set still");
+    }
+
+    #[test]
+    fn an_external_service_is_attached_by_what_its_url_speaks() {
+        let (_folder, control) = temporary_control();
+        let shop = stage(&control, "shop");
+        let url = Some("postgres://ann:hunter2@db.example.org/shop".to_owned());
+        control.create_service(&shop, &CreateService { url, ..service("main", "external") }).unwrap();
+        let name = "main".parse().unwrap();
+        control.attach_service(&shop, &name, &AttachService::default(), "me").unwrap();
+        assert_eq!(control.store.attachments(shop.key.id).unwrap()[0].var.as_str(), "DATABASE_URL");
+    }
+
+    #[test]
+    fn two_services_are_not_attached_at_one_path() {
+        let (_folder, control) = temporary_control();
+        let shop = stage(&control, "shop");
+        let attach = |name: &str, path: &str| {
+            let path = Some(path.to_owned());
+            control.create_service(&shop, &CreateService { path, ..service(name, "volume") }).unwrap();
+            control.attach_service(&shop, &name.parse().unwrap(), &AttachService::default(), "me")
+        };
+        attach("media", "/data/files").unwrap();
+        for (name, path) in [("same", "/data/files"), ("inside", "/data/files/a"), ("around", "/data")] {
+            let refused = attach(name, path).unwrap_err();
+            assert!(matches!(refused, ControlError::MountTaken { .. }), "{refused}");
+        }
+        attach("beside", "/data/others").unwrap();
+        let again = AttachService { var: Some("ALSO".parse().unwrap()), ..AttachService::default() };
+        control.attach_service(&shop, &"media".parse().unwrap(), &again, "me").unwrap();
     }
 }

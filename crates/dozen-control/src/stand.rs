@@ -15,6 +15,7 @@ use crate::{
     engine::{Change, ChangeRequest},
     launcher::{NewLaunch, launch_id},
     release_config::ReleaseConfig,
+    seal::Secret,
     store::{
         DeployKind, DeployRow, GoLive, LaunchRow, LaunchState, NewDeploy, NewRelease, Purpose, StageKey,
         StageRow,
@@ -66,8 +67,8 @@ impl Stand {
     pub(crate) fn queue_request(&self, kind: DeployKind, request: &ChangeRequest) -> DeployRow {
         let source = crate::api::wire::DeploySource::default();
         let text = serde_json::to_vec(request).unwrap();
-        let sealed_request = Some(self.control.key.seal(&self.key.owner("change"), &text));
-        let new = NewDeploy { kind, source: &source, sealed_request, who: "me" };
+        let seal = |deploy| self.control.key.seal(&self.key.owner(Secret::Change(deploy)), &text);
+        let new = NewDeploy { kind, source: &source, sealed_request: Some(&seal), who: "me" };
         self.control.store.queue_deploy(self.key.id, &new, |_| Ok(())).unwrap().deploy
     }
 
@@ -101,7 +102,7 @@ impl Stand {
             commit: None,
         };
         let seal = |number: ReleaseNumber| {
-            ReleaseConfig::default().seal(&control.key, &self.key.owner(&number.to_string()))
+            ReleaseConfig::default().seal(&control.key, &self.key.owner(Secret::Release(number)))
         };
         let number = control.store.add_release(self.key.id, &new, seal).unwrap();
         (control.store.deploy(deploy.id).unwrap().unwrap(), number)

@@ -12,6 +12,7 @@ use crate::{
     error::ControlError,
     launcher::{Loaded, launch_id},
     release_config::{Value, stage_vars, to_base64},
+    seal::Secret,
     store::{
         DeployRow, DeployState, LaunchRow, LaunchState, Purpose, ReleaseRow, ServiceRow, StageKey, StageRow,
     },
@@ -217,8 +218,10 @@ impl Control {
     /// The config that is kept for the first release; the value of an attached service is made with it.
     fn config_to_be(&self, stage: &StageRow, reveal: bool) -> Result<Vec<ConfigEntry>, ControlError> {
         let vars = stage_vars(&self.key, &stage.key, &self.store.config(stage.key.id)?)?;
-        let mut entries: BTreeMap<ConfigVar, ConfigEntry> =
-            vars.into_iter().map(|(name, value)| (name.clone(), config_entry(name, &value, reveal))).collect();
+        let mut entries: BTreeMap<ConfigVar, ConfigEntry> = vars
+            .into_iter()
+            .map(|(name, value)| (name.clone(), config_entry(name, &value, reveal)))
+            .collect();
         for row in self.store.attachments(stage.key.id)? {
             let origin = format!("service {}", self.service_name(&stage.key, row.service)?);
             let name = row.var.clone();
@@ -262,7 +265,7 @@ impl Control {
             return self.services_folder(stage.key.id).join(row.name.as_str()).display().to_string();
         }
         let opened = row.sealed_url.as_ref().and_then(|sealed| {
-            let url = self.key.unseal(&crate::attachments::url_owner(&stage.key, &row.name), sealed).ok()?;
+            let url = self.key.unseal(&stage.key.owner(Secret::ServiceUrl(&row.name)), sealed).ok()?;
             let url: dozen_services::ServiceUrl = String::from_utf8(url).ok()?.parse().ok()?;
             Some(format!("{} at {}", url.scheme(), url.place()))
         });

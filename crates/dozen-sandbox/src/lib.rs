@@ -45,3 +45,11 @@ pub use process_identity::{ProcessIdentity, boot_id};
 pub use shim::shim_main;
 pub use socket_path::SocketPath;
 pub use sys::descriptors::close_all_on_exec;
+
+/// The supplementary groups of whoever connected to a unix socket, as they were at that moment.
+///
+/// # Errors
+/// What the kernel says; before Linux 4.13 it does not know the question.
+pub fn groups_of_peer(socket: impl std::os::fd::AsFd) -> std::io::Result<Vec<u32>> {
+    sys::peer::groups_of_peer(socket)
+}

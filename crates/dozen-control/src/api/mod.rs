@@ -7,7 +7,8 @@
 //! Start reading at [`serve`]; the paths stand in [`wire::paths`].
 
 use std::{
-    os::unix::fs::{PermissionsExt, chown},
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt, chown},
     path::Path,
     sync::Arc,
 };
@@ -27,7 +28,7 @@ use tokio::{
 };
 use tower::ServiceBuilder;
 
-use crate::{control::Control, error::ControlError};
+use crate::{control::Control, error::ControlError, home};
 
 mod peer;
 mod server_routes;
@@ -36,7 +37,10 @@ mod streams;
 mod upload;
 pub mod wire;
 
-use peer::Peer;
+use peer::{Peer, Trusted};
+
+/// How long to wait after a connection could not be taken.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What handlers work with.
 #[derive(Debug, Clone)]
@@ -47,20 +51,28 @@ pub(crate) struct Api {
 
 /// Serves the API until SIGTERM, SIGINT or a request to stop.
 pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), ControlError> {
-    let _ = std::fs::remove_file(socket);
-    let listener = SocketPath::of(socket)
-        .and_then(|address| UnixListener::bind(address.path()))
-        .map_err(ControlError::io("bind the API's socket"))?;
-    open_to_peers(&control, socket)?;
+    let trusted = Trusted::now(control.as_root());
+    let listener = bind(socket, trusted.group()).map_err(ControlError::io("bind the API's socket"))?;
     let api = Api { control, stop: Arc::new(Notify::new()) };
     let routes = routes(api.clone());
     let mut terminate = signal(SignalKind::terminate()).map_err(ControlError::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ControlError::io("listen for SIGINT"))?;
+    let mut is_short = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    tokio::spawn(converse(stream, routes.clone(), api.control.as_root()));
+                match accepted {
+                    Ok((stream, _)) => {
+                        is_short = false;
+                        tokio::spawn(converse(stream, routes.clone(), trusted));
+                    }
+                    // As a rule descriptors have run out: the caller waits until some are free.
+                    Err(error) => {
+                        if !std::mem::replace(&mut is_short, true) {
+                            tracing::warn!("could not take a connection to the API: {error}");
+                        }
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
             () = api.stop.notified() => break,
@@ -73,17 +85,23 @@ pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), Co
     Ok(())
 }
 
-/// As root the group `dozen`, where there is one, may connect; else only the user itself.
-fn open_to_peers(control: &Control, socket: &Path) -> Result<(), ControlError> {
-    let group = if control.as_root() { peer::group_id("dozen") } else { None };
-    let mode = if group.is_some() { 0o660 } else { 0o600 };
-    let opened = std::fs::set_permissions(socket, std::fs::Permissions::from_mode(mode))
-        .and_then(|()| group.map_or(Ok(()), |gid| chown(socket, None, Some(gid))));
-    opened.map_err(ControlError::io("set the mode of the API's socket"))
+/// Binds the socket where nobody else can reach it, sets its mode, and only then moves it to its
+/// place: `group` may connect, if there is one, else only the server's user.
+fn bind(socket: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+    let hidden = socket.with_extension("new");
+    home::remove_tree(&hidden)?;
+    fs::DirBuilder::new().mode(0o700).create(&hidden)?;
+    let fresh = hidden.join("sock");
+    let listener = UnixListener::bind(SocketPath::of(&fresh)?.path())?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(if group.is_some() { 0o660 } else { 0o600 }))?;
+    group.map_or(Ok(()), |gid| chown(&fresh, None, Some(gid)))?;
+    fs::rename(&fresh, socket)?;
+    home::remove_tree(&hidden)?;
+    Ok(listener)
 }
 
-async fn converse(stream: UnixStream, routes: Router, as_root: bool) {
-    let Some(peer) = Peer::of(&stream, as_root) else { return };
+async fn converse(stream: UnixStream, routes: Router, trusted: Trusted) {
+    let Some(peer) = Peer::of(&stream, trusted) else { return };
     let service = ServiceBuilder::new().layer(axum::Extension(peer)).service(routes);
     let served = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
@@ -161,4 +179,101 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     let gone = |_| ControlError::BadRequest("the server ended before it could answer".into());
     Ok(done.map_err(gone)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::stand::Stand;
+
+    #[tokio::test]
+    async fn the_socket_takes_the_place_of_an_old_one_and_is_never_open_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        drop(bind(&socket, None).unwrap());
+        let _listener = bind(&socket, None).unwrap();
+        assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        UnixStream::connect(&socket).await.unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the hidden folder is gone");
+    }
+
+    fn api(stand: &Stand) -> Router {
+        let api = Api { control: Arc::clone(&stand.control), stop: Arc::new(Notify::new()) };
+        routes(api).layer(axum::Extension(Peer { name: "me".into() }))
+    }
+
+    fn request(method: &str, path: &str, body: &'static str) -> Request<Body> {
+        let request = Request::builder().method(method).uri(path);
+        request.header("content-type", "application/json").body(Body::from(body)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_request_that_waits_for_the_store() {
+        let stand = Stand::new();
+        let stage = wire::paths::stage(&stand.key.app, &stand.key.stage);
+        let below = |path: &str| format!("{stage}{path}");
+        for (method, path, body) in [
+            ("GET", wire::paths::SERVER.to_owned(), ""),
+            ("GET", wire::paths::APPS.to_owned(), ""),
+            ("POST", wire::paths::APPS.to_owned(), r#"{"name":"blango","if_missing":true}"#),
+            ("GET", below("/deploys"), ""),
+            ("POST", below("/deploys"), ""),
+            ("GET", below("/deploys/1/events"), ""),
+            ("POST", below("/deploys/1/cancel"), ""),
+            ("GET", below("/releases"), ""),
+            ("GET", below("/releases/1"), ""),
+            ("POST", below("/rollback"), "{}"),
+            ("GET", below("/config"), ""),
+            ("PATCH", below("/config"), "{}"),
+            ("GET", below("/domains"), ""),
+            ("GET", below("/ps"), ""),
+            ("POST", below("/scale"), "{}"),
+            ("POST", below("/restart"), "{}"),
+            ("POST", below("/stop"), r#"{"target":"web"}"#),
+            ("POST", below("/run"), r#"{"argv":["true"]}"#),
+            ("GET", below("/logs"), ""),
+            ("GET", below("/services"), ""),
+            ("POST", below("/services/db/attach"), "{}"),
+            ("POST", below("/services/db/detach"), ""),
+        ] {
+            let (begun, is_held) = std::sync::mpsc::channel();
+            let (let_go, end) = std::sync::mpsc::channel();
+            let control = Arc::clone(&stand.control);
+            let slow_disk = std::thread::spawn(move || {
+                let _held = control.store.hold();
+                begun.send(()).unwrap();
+                end.recv_timeout(std::time::Duration::from_secs(2)).is_ok()
+            });
+            is_held.recv().unwrap();
+            let mut request = request(method, &path, body);
+            let source = r#"{"commit":"1f3a9c2"}"#.parse().unwrap();
+            request.headers_mut().insert("x-dozen-source", source);
+            let answer = tokio::spawn(api(&stand).oneshot(request));
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            let _ = let_go.send(());
+            assert!(slow_disk.join().unwrap(), "{method} {path} kept everybody waiting");
+            answer.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tree_that_cannot_be_queued_leaves_no_upload() {
+        let stand = Stand::new();
+        let incoming = stand.control.home.root().join("incoming");
+        // In the way of the first deploy's tree.
+        fs::create_dir(incoming.join("1")).unwrap();
+        let path = format!("{}/deploys", wire::paths::stage(&stand.key.app, &stand.key.stage));
+        let mut request = request("POST", &path, "a tree");
+        request.headers_mut().insert("x-dozen-source", "{}".parse().unwrap());
+        let answer = api(&stand).oneshot(request).await.unwrap();
+        assert!(answer.status().is_server_error(), "{answer:?}");
+        let left: Vec<_> =
+            fs::read_dir(&incoming).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["1"]);
+    }
 }

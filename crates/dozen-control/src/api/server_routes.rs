@@ -38,20 +38,25 @@ pub(super) async fn doctor(State(api): State<Api>) -> Result<Json<Vec<DoctorChec
 }
 
 pub(super) async fn apps(State(api): State<Api>) -> Result<Json<Vec<AppSummary>>, ApiError> {
-    Ok(Json(api.control.app_list()?))
+    let control = api.control;
+    Ok(Json(blocking(move || control.app_list()).await?))
 }
 
 pub(super) async fn create(
     State(api): State<Api>,
     Json(request): Json<CreateApp>,
 ) -> Result<Json<Vec<AppSummary>>, ApiError> {
-    match api.control.store.create_app(&request.name) {
-        Err(ControlError::AppTaken { .. }) if request.if_missing => {}
-        made => made?,
-    }
-    let mut apps = api.control.app_list()?;
-    apps.retain(|app| app.name == request.name);
-    Ok(Json(apps))
+    let control = api.control;
+    let create = move || {
+        match control.store.create_app(&request.name) {
+            Err(ControlError::AppTaken { .. }) if request.if_missing => {}
+            made => made?,
+        }
+        let mut apps = control.app_list()?;
+        apps.retain(|app| app.name == request.name);
+        Ok(apps)
+    };
+    Ok(Json(blocking(create).await?))
 }
 
 /// `?follow=`.

@@ -1,4 +1,5 @@
-//! Handlers of what belongs to one stage.
+//! Handlers of what belongs to one stage. All of them ask the store, so each works through
+//! [`of_stage`] and none on the thread that serves everybody.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,13 +17,13 @@ use serde::Deserialize;
 use super::{
     Api, ApiError, blocking,
     peer::Peer,
-    streams::{kept_progress, progress},
+    streams::{followed, kept_progress},
     wire::{
         AddDomain, AttachService, Cancelled, ConfigChange, ConfigEntry, CreateService, DeploySummary,
         DomainEntry, ProcessFilter, ReleaseDetail, ReleaseSummary, Rollback, ServiceEntry, StageStatus,
     },
 };
-use crate::store::StageRow;
+use crate::{control::Control, error::ControlError, progress::ProgressLog, store::StageRow};
 
 type Names = Path<(AppName, StageName)>;
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -40,8 +41,36 @@ pub(super) struct Reveal {
     reveal: bool,
 }
 
-fn stage(api: &Api, (app, stage): &(AppName, StageName)) -> Result<StageRow, ApiError> {
-    Ok(api.control.stage(app, stage)?)
+/// Does blocking work with a stage.
+pub(super) async fn of_stage<T: Send + 'static>(
+    api: Api,
+    (app, stage): (AppName, StageName),
+    work: impl FnOnce(&Arc<Control>, StageRow) -> Result<T, ControlError> + Send + 'static,
+) -> Result<T, ApiError> {
+    blocking(move || {
+        let row = api.control.stage(&app, &stage)?;
+        work(&api.control, row)
+    })
+    .await
+}
+
+/// The same for an answer.
+async fn answer<T: Send + 'static>(
+    api: Api,
+    names: (AppName, StageName),
+    work: impl FnOnce(&Arc<Control>, StageRow) -> Result<T, ControlError> + Send + 'static,
+) -> Answer<T> {
+    Ok(Json(of_stage(api, names, work).await?))
+}
+
+/// The same for work that goes on, whose events are the answer.
+async fn events(
+    api: Api,
+    names: (AppName, StageName),
+    work: impl FnOnce(&Arc<Control>, StageRow) -> Result<Arc<ProgressLog>, ControlError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let follow = |control: &Arc<Control>, row: StageRow| Ok(work(control, row)?.follow());
+    Ok(followed(of_stage(api, names, follow).await?))
 }
 
 pub(super) async fn deploys(
@@ -49,26 +78,28 @@ pub(super) async fn deploys(
     Path(names): Names,
     Query(query): Query<Limit>,
 ) -> Answer<Vec<DeploySummary>> {
-    Ok(Json(api.control.deploy_list(&stage(&api, &names)?, query.limit.unwrap_or(20))?))
+    answer(api, names, move |control, row| control.deploy_list(&row, query.limit.unwrap_or(20))).await
 }
 
 pub(super) async fn deploy_events(
     State(api): State<Api>,
     Path((app, name, number)): Path<(AppName, StageName, u64)>,
 ) -> Result<Response, ApiError> {
-    let row = stage(&api, &(app, name))?;
-    let deploy = api.control.deploy_row(&row, number)?;
-    Ok(match api.control.work_of(&row, &deploy) {
-        Some(work) => progress(&work.progress),
-        None => kept_progress(&api.control, &row, &deploy),
-    })
+    let find = move |control: &Arc<Control>, row: StageRow| {
+        let deploy = control.deploy_row(&row, number)?;
+        Ok(match control.work_of(&row, &deploy) {
+            Some(work) => followed(work.progress.follow()),
+            None => kept_progress(control, &row, &deploy),
+        })
+    };
+    of_stage(api, (app, name), find).await
 }
 
 pub(super) async fn cancel(
     State(api): State<Api>,
     Path((app, name, number)): Path<(AppName, StageName, u64)>,
 ) -> Answer<Cancelled> {
-    Ok(Json(api.control.cancel(&stage(&api, &(app, name))?, number)?))
+    answer(api, (app, name), move |control, row| control.cancel(&row, number)).await
 }
 
 pub(super) async fn releases(
@@ -76,14 +107,15 @@ pub(super) async fn releases(
     Path(names): Names,
     Query(query): Query<Limit>,
 ) -> Answer<Vec<ReleaseSummary>> {
-    Ok(Json(api.control.release_list(&stage(&api, &names)?, query.limit.unwrap_or(20))?))
+    answer(api, names, move |control, row| control.release_list(&row, query.limit.unwrap_or(20))).await
 }
 
 pub(super) async fn release(
     State(api): State<Api>,
     Path((app, name, number)): Path<(AppName, StageName, u64)>,
 ) -> Answer<ReleaseDetail> {
-    Ok(Json(api.control.release_detail(&stage(&api, &(app, name))?, ReleaseNumber(number))?))
+    let number = ReleaseNumber(number);
+    answer(api, (app, name), move |control, row| control.release_detail(&row, number)).await
 }
 
 pub(super) async fn rollback(
@@ -92,7 +124,7 @@ pub(super) async fn rollback(
     Extension(peer): Extension<Peer>,
     Json(request): Json<Rollback>,
 ) -> Result<Response, ApiError> {
-    Ok(progress(&api.control.rollback(&stage(&api, &names)?, &request, &peer.name)?))
+    events(api, names, move |control, row| control.rollback(&row, &request, &peer.name)).await
 }
 
 pub(super) async fn config(
@@ -100,7 +132,7 @@ pub(super) async fn config(
     Path(names): Names,
     Query(query): Query<Reveal>,
 ) -> Answer<Vec<ConfigEntry>> {
-    Ok(Json(api.control.config_list(&stage(&api, &names)?, query.reveal)?))
+    answer(api, names, move |control, row| control.config_list(&row, query.reveal)).await
 }
 
 pub(super) async fn change_config(
@@ -109,11 +141,11 @@ pub(super) async fn change_config(
     Extension(peer): Extension<Peer>,
     Json(change): Json<ConfigChange>,
 ) -> Result<Response, ApiError> {
-    Ok(progress(&api.control.change_config(&stage(&api, &names)?, &change, &peer.name)?))
+    events(api, names, move |control, row| control.change_config(&row, &change, &peer.name)).await
 }
 
 pub(super) async fn domains(State(api): State<Api>, Path(names): Names) -> Answer<Vec<DomainEntry>> {
-    Ok(Json(api.control.domain_list(&stage(&api, &names)?)?))
+    answer(api, names, |control, row| control.domain_list(&row)).await
 }
 
 pub(super) async fn add_domain(
@@ -121,30 +153,26 @@ pub(super) async fn add_domain(
     Path(names): Names,
     Json(request): Json<AddDomain>,
 ) -> Answer<Vec<DomainEntry>> {
-    let row = stage(&api, &names)?;
-    let control = Arc::clone(&api.control);
-    Ok(Json(
-        blocking(move || control.add_domain(&row, &request.domain).and_then(|()| control.domain_list(&row)))
-            .await?,
-    ))
+    let add = move |control: &Arc<Control>, row: StageRow| {
+        control.add_domain(&row, &request.domain)?;
+        control.domain_list(&row)
+    };
+    answer(api, names, add).await
 }
 
 pub(super) async fn remove_domain(
     State(api): State<Api>,
     Path((app, name, domain)): Path<(AppName, StageName, String)>,
 ) -> Answer<Vec<DomainEntry>> {
-    let row = stage(&api, &(app, name))?;
-    let control = Arc::clone(&api.control);
-    Ok(Json(
-        blocking(move || control.remove_domain(&row, &domain).and_then(|()| control.domain_list(&row)))
-            .await?,
-    ))
+    let remove = move |control: &Arc<Control>, row: StageRow| {
+        control.remove_domain(&row, &domain)?;
+        control.domain_list(&row)
+    };
+    answer(api, (app, name), remove).await
 }
 
 pub(super) async fn ps(State(api): State<Api>, Path(names): Names) -> Answer<StageStatus> {
-    let row = stage(&api, &names)?;
-    let control = Arc::clone(&api.control);
-    Ok(Json(blocking(move || control.stage_status(&row)).await?))
+    answer(api, names, |control, row| control.stage_status(&row)).await
 }
 
 pub(super) async fn scale(
@@ -152,7 +180,7 @@ pub(super) async fn scale(
     Path(names): Names,
     Json(counts): Json<BTreeMap<ProcessType, u32>>,
 ) -> Result<Response, ApiError> {
-    Ok(progress(&api.control.scale(&stage(&api, &names)?, counts)?))
+    events(api, names, move |control, row| control.scale(&row, counts)).await
 }
 
 pub(super) async fn restart(
@@ -160,7 +188,7 @@ pub(super) async fn restart(
     Path(names): Names,
     Json(filter): Json<ProcessFilter>,
 ) -> Result<Response, ApiError> {
-    Ok(progress(&api.control.restart_instances(&stage(&api, &names)?, filter.target)?))
+    events(api, names, move |control, row| control.restart_instances(&row, filter.target)).await
 }
 
 pub(super) async fn stop(
@@ -168,15 +196,15 @@ pub(super) async fn stop(
     Path(names): Names,
     Json(filter): Json<ProcessFilter>,
 ) -> Result<Response, ApiError> {
-    Ok(progress(&api.control.stop_processes(&stage(&api, &names)?, filter.target)?))
+    events(api, names, move |control, row| control.stop_processes(&row, filter.target)).await
 }
 
 pub(super) async fn start(State(api): State<Api>, Path(names): Names) -> Result<Response, ApiError> {
-    Ok(progress(&api.control.start_stage(&stage(&api, &names)?)))
+    events(api, names, |control, row| Ok(control.start_stage(&row))).await
 }
 
 pub(super) async fn services(State(api): State<Api>, Path(names): Names) -> Answer<Vec<ServiceEntry>> {
-    Ok(Json(api.control.service_list(&stage(&api, &names)?)?))
+    answer(api, names, |control, row| control.service_list(&row)).await
 }
 
 pub(super) async fn create_service(
@@ -184,9 +212,7 @@ pub(super) async fn create_service(
     Path(names): Names,
     Json(request): Json<CreateService>,
 ) -> Answer<Vec<ServiceEntry>> {
-    let row = stage(&api, &names)?;
-    let control = Arc::clone(&api.control);
-    let create = move || {
+    let create = move |control: &Arc<Control>, row: StageRow| {
         let warnings = control.create_service(&row, &request)?;
         let mut entries = control.service_list(&row)?;
         if let Some(made) = entries.iter_mut().find(|entry| entry.name == request.name) {
@@ -194,7 +220,7 @@ pub(super) async fn create_service(
         }
         Ok(entries)
     };
-    Ok(Json(blocking(create).await?))
+    answer(api, names, create).await
 }
 
 pub(super) async fn attach(
@@ -203,8 +229,9 @@ pub(super) async fn attach(
     Extension(peer): Extension<Peer>,
     Json(request): Json<AttachService>,
 ) -> Result<Response, ApiError> {
-    let row = stage(&api, &(app, name))?;
-    Ok(progress(&api.control.attach_service(&row, &service, &request, &peer.name)?))
+    let attach =
+        move |control: &Arc<Control>, row| control.attach_service(&row, &service, &request, &peer.name);
+    events(api, (app, name), attach).await
 }
 
 pub(super) async fn detach(
@@ -212,6 +239,5 @@ pub(super) async fn detach(
     Path((app, name, service)): Path<(AppName, StageName, ServiceName)>,
     Extension(peer): Extension<Peer>,
 ) -> Result<Response, ApiError> {
-    let row = stage(&api, &(app, name))?;
-    Ok(progress(&api.control.detach_service(&row, &service, &peer.name)?))
+    events(api, (app, name), move |control, row| control.detach_service(&row, &service, &peer.name)).await
 }

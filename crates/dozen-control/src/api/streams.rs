@@ -21,8 +21,9 @@ use tokio::{
 };
 
 use super::{
-    Api, ApiError, blocking,
+    Api, ApiError,
     peer::Peer,
+    stage_routes::of_stage,
     wire::{LogRecord, LogRequest, Progress, RunRequest},
 };
 use crate::{
@@ -34,7 +35,12 @@ use crate::{
 
 /// The events of work under way.
 pub(super) fn progress(log: &Arc<ProgressLog>) -> Response {
-    lines(stream::unfold(log.follow(), |mut events: UnboundedReceiver<Progress>| async move {
+    followed(log.follow())
+}
+
+/// Events as they come.
+pub(super) fn followed(events: UnboundedReceiver<Progress>) -> Response {
+    lines(stream::unfold(events, |mut events: UnboundedReceiver<Progress>| async move {
         let event = events.recv().await?;
         Some((line(&event), events))
     }))
@@ -67,8 +73,8 @@ pub(super) async fn logs(
     Path((app, name)): Path<(AppName, StageName)>,
     Query(request): Query<LogRequest>,
 ) -> Result<Response, ApiError> {
-    let stage = api.control.stage(&app, &name)?;
-    let mut query = LogQuery::new(stage.key.app.clone(), stage.key.stage.clone());
+    of_stage(api.clone(), (app.clone(), name.clone()), |_, _| Ok(())).await?;
+    let mut query = LogQuery::new(app, name);
     let bad = |text: String| ControlError::BadRequest(text);
     query.lines = request.lines;
     query.since_ns = request.since_ns;
@@ -140,9 +146,8 @@ pub(super) async fn run(
     let body = body.map_err(|_| ControlError::BadRequest("the request is too large".into()))?;
     let wanted: RunRequest =
         serde_json::from_slice(&body).map_err(|error| ControlError::BadRequest(error.to_string()))?;
-    let stage = api.control.stage(&app, &name)?;
-    let control = Arc::clone(&api.control);
-    let started = blocking(move || control.run_one_off(&stage, &wanted, &peer.name)).await?;
+    let run = move |control: &Arc<Control>, row: StageRow| control.run_one_off(&row, &wanted, &peer.name);
+    let started = of_stage(api, (app, name), run).await?;
     let Some(stream) = started.stream else { return Ok(Json(started.about).into_response()) };
     stream.set_nonblocking(true).map_err(ControlError::io("attach to a one-off process"))?;
     let mut process =

@@ -1,6 +1,9 @@
 //! The upload of a tree: written to disk as it comes, queued when it is complete.
 //!
-//! A client that goes away in the middle leaves nothing: the file is not queued and goes.
+//! A client that goes away in the middle, or a tree that is refused, leaves nothing: the file is not
+//! queued and goes.
+
+use std::sync::Arc;
 
 use axum::{
     Extension,
@@ -13,7 +16,7 @@ use dozen_model::names::{AppName, StageName};
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
-use super::{Api, ApiError, blocking, peer::Peer, streams::progress, wire::DeploySource};
+use super::{Api, ApiError, blocking, peer::Peer, streams::followed, wire::DeploySource};
 use crate::{error::ControlError, seal::random_text};
 
 /// A tree of more than this is refused.
@@ -32,7 +35,8 @@ pub(super) async fn deploy(
         .ok_or_else(|| {
             ControlError::BadRequest("the header `x-dozen-source` is missing or not JSON".into())
         })?;
-    let stage = api.control.stage_for_deploy(&app, &name, source.create)?;
+    let (control, create) = (Arc::clone(&api.control), source.create);
+    let stage = blocking(move || control.stage_for_deploy(&app, &name, create)).await?;
     let name = random_text(12, b"abcdefghijklmnopqrstuvwxyz");
     let upload = api.control.home.root().join("incoming").join(format!("upload-{name}"));
     if let Err(error) = receive(body, &upload).await {
@@ -40,8 +44,14 @@ pub(super) async fn deploy(
         return Err(error.into());
     }
     let control = api.control;
-    let queued = blocking(move || control.queue_tree(&stage, &source, &peer.name, &upload)).await?;
-    Ok(progress(&queued))
+    let queue = move || {
+        let queued = control.queue_tree(&stage, &source, &peer.name, &upload);
+        if queued.is_err() {
+            let _ = std::fs::remove_file(&upload);
+        }
+        Ok(queued?.follow())
+    };
+    Ok(followed(blocking(queue).await?))
 }
 
 async fn receive(body: Body, path: &std::path::Path) -> Result<(), ControlError> {

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use dozen_model::{
-    formation::Formation,
-    image::Image,
-    manifest::{AppManifest, ServiceKind},
-    names::{ConfigVar, ServiceName},
-};
-use dozen_services::{ServiceRequest, driver};
+use dozen_model::{formation::Formation, image::Image, manifest::ServiceKind, names::ConfigVar};
+use dozen_services::driver;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, django};
+use super::{Change, attached, django};
 use crate::{
     error::ControlError,
     release_config::{Bound, ReleaseConfig, Value, add_declared, check_size, from_base64, stage_vars},
+    seal::Secret,
     store::{AttachmentRow, DeployKind, NewRelease, ReleaseRow, ServiceRow},
 };
 
@@ -49,7 +45,7 @@ impl Change {
     /// What the change asks for.
     pub(crate) fn request(&self) -> Result<ChangeRequest, ControlError> {
         let Some(sealed) = &self.deploy.sealed_request else { return Ok(ChangeRequest::default()) };
-        let text = self.control.key.unseal(&self.key().owner("change"), sealed)?;
+        let text = self.control.key.unseal(&self.key().owner(Secret::Change(self.deploy.id)), sealed)?;
         serde_json::from_slice(&text).map_err(|_| ControlError::Sealed { what: "a change".into() })
     }
 }
@@ -83,7 +79,7 @@ pub(super) fn assemble(change: &mut Change) -> Result<(), ControlError> {
     let (config, commit) = match change.deploy.kind {
         DeployKind::Rollback => {
             let base = base_release(change)?;
-            let owner = change.key().owner(&base.number.to_string());
+            let owner = change.key().owner(Secret::Release(base.number));
             (ReleaseConfig::unseal(&control.key, &owner, &base.sealed)?, base.commit)
         }
         DeployKind::Deploy => (config_of(change, &request, &image)?, change.deploy.source.commit.clone()),
@@ -102,7 +98,7 @@ pub(super) fn assemble(change: &mut Change) -> Result<(), ControlError> {
     let stage = change.key();
     let number = control
         .store
-        .add_release(stage.id, &new, |number| config.seal(key, &stage.owner(&number.to_string())))?;
+        .add_release(stage.id, &new, |number| config.seal(key, &stage.owner(Secret::Release(number))))?;
     announced.done(format!("{number}: {}", new.change));
     Ok(())
 }
@@ -126,67 +122,11 @@ fn config_of(change: &Change, request: &ChangeRequest, image: &Image) -> Result<
     for name in &request.unset {
         vars.remove(&name.parse::<ConfigVar>()?);
     }
-    let attachments = attachments_of(change, request, &manifest, &vars)?;
+    let attachments = attached::attachments_of(change, request, &manifest, &vars)?;
     let bound = bind(change, &attachments, image, &mut vars)?;
     add_declared(&mut vars, &manifest, &bound)?;
     check_size(&stage.app, &vars)?;
     Ok(ReleaseConfig { vars, bound })
-}
-
-/// The stage's attachments, changed as asked, and those that the app declares and nobody made yet.
-fn attachments_of(
-    change: &Change,
-    request: &ChangeRequest,
-    manifest: &AppManifest,
-    vars: &BTreeMap<ConfigVar, Value>,
-) -> Result<Vec<AttachmentRow>, ControlError> {
-    let stage = change.key();
-    let mut rows = change.control.store.attachments(stage.id)?;
-    rows.retain(|row| !request.detach.contains(&row.service));
-    for (var, service) in &request.attach {
-        rows.retain(|row| row.var != *var);
-        rows.push(AttachmentRow { var: var.clone(), service: *service });
-    }
-    for (name, declaration) in &manifest.services {
-        let declared = ServiceRequest::declared(name.clone(), declaration);
-        let var =
-            declaration.attach.clone().unwrap_or_else(|| dozen_services::default_var(&declared, |_| false));
-        if vars.contains_key(&var) || rows.iter().any(|row| row.var == var) {
-            continue;
-        }
-        let existing = find_service(change, name)?;
-        // A service that its user detached stays detached, unless this is a new tree.
-        if existing.is_some() && change.deploy.kind != DeployKind::Deploy {
-            continue;
-        }
-        let service = match existing {
-            Some(row) => row.id,
-            None => declare(change, &declared)?,
-        };
-        rows.push(AttachmentRow { var, service });
-    }
-    Ok(rows)
-}
-
-fn find_service(change: &Change, name: &ServiceName) -> Result<Option<ServiceRow>, ControlError> {
-    Ok(change.control.store.services(change.key().id)?.into_iter().find(|row| row.name == *name))
-}
-
-/// Makes a service that the app declares.
-fn declare(change: &Change, request: &ServiceRequest) -> Result<i64, ControlError> {
-    let control = &change.control;
-    driver(request.kind)?.plan(request)?;
-    let row = ServiceRow {
-        id: 0,
-        name: request.name.clone(),
-        kind: request.kind.as_str().to_owned(),
-        path: request.path.as_ref().map(ToString::to_string),
-        sealed_url: None,
-        created_at: 0,
-    };
-    let id = control.store.create_service(change.key().id, &row)?;
-    change.work.progress.line(format!("made the {} service `{}`", row.kind, row.name));
-    Ok(id)
 }
 
 /// Makes what the attached services need and puts their values into `vars`.
@@ -217,7 +157,9 @@ fn bind(
             vars.insert(name, Value { origin: format!("service {}", service.name), bytes });
         }
         if service.kind == ServiceKind::Sqlite.as_str() && is_news(change, service) {
-            django::sqlite_advice(change, image).into_iter().for_each(|advice| change.work.progress.hint(advice));
+            django::sqlite_advice(change, image)
+                .into_iter()
+                .for_each(|advice| change.work.progress.hint(advice));
         }
         bound.push(Bound {
             var: row.var.clone(),

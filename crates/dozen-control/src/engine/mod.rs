@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod assemble;
+mod attached;
 mod build;
 mod declared;
 mod django;

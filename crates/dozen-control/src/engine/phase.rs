@@ -34,7 +34,7 @@ const LINES_BEAT: Duration = Duration::from_millis(100);
 pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
     let Some(number) = change.deploy.release else { return Err(ControlError::NoProcesses) };
     let loaded = change.control.load(change.key(), number)?;
-    if loaded.image.release_command.is_none() {
+    if loaded.release_command().is_none() {
         if loaded.image.django && loaded.image.has_migrations && change.deploy.kind == DeployKind::Deploy {
             change.work.progress.hint(
                 "migrations are not run: add `release: python manage.py migrate --noinput` to the Procfile",
@@ -61,7 +61,7 @@ pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
         let log_tail = change.control.log_tail(change.key(), &launch, &loaded.config.secrets());
         return Err(ControlError::PhaseFailed { reason, log_tail });
     }
-    announced.done(loaded.image.release_command.clone().unwrap_or_default());
+    announced.done(loaded.release_command().unwrap_or_default());
     Ok(())
 }
 

@@ -9,7 +9,10 @@ use dozen_model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, json_column, now, to_json, word_column};
-use crate::error::ControlError;
+use crate::{
+    error::ControlError,
+    seal::{Owner, Secret},
+};
 
 /// An app.
 #[derive(Debug, Clone)]
@@ -32,9 +35,9 @@ pub struct StageKey {
 }
 
 impl StageKey {
-    /// The name under which secrets of this stage are sealed.
-    pub fn owner(&self, name: &str) -> String {
-        format!("{}/{}/{name}", self.app, self.stage)
+    /// The owner of one of its secrets.
+    pub(crate) fn owner(&self, secret: Secret<'_>) -> Owner {
+        Owner::of(&self.app, &self.stage, secret)
     }
 }
 

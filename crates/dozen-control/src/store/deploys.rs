@@ -99,14 +99,13 @@ pub(crate) struct DeployRow {
 }
 
 /// What is known when a deploy is queued.
-#[derive(Debug)]
 pub(crate) struct NewDeploy<'a> {
     /// What it changes.
     pub kind: DeployKind,
     /// Where the tree came from.
     pub source: &'a DeploySource,
-    /// The change, sealed.
-    pub sealed_request: Option<Vec<u8>>,
+    /// Gives the change, sealed for the row id that it gets.
+    pub sealed_request: Option<&'a dyn Fn(i64) -> Vec<u8>>,
     /// Who asked.
     pub who: &'a str,
 }
@@ -157,13 +156,14 @@ impl Store {
         let mut guard = self.lock();
         let connection = guard.transaction()?;
         refuse_doomed(&connection, stage)?;
-        let sql = "INSERT INTO deploys (stage, number, kind, state, source, sealed_request, who, created_at)
-                   SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, 'queued', ?3, ?4, ?5, ?6 FROM deploys WHERE stage = ?1";
-        connection.execute(
-            sql,
-            params![stage, new.kind.as_str(), to_json(new.source), new.sealed_request, new.who, now()],
-        )?;
+        let sql = "INSERT INTO deploys (stage, number, kind, state, source, who, created_at)
+                   SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, 'queued', ?3, ?4, ?5 FROM deploys WHERE stage = ?1";
+        connection.execute(sql, params![stage, new.kind.as_str(), to_json(new.source), new.who, now()])?;
         let id = connection.last_insert_rowid();
+        if let Some(seal) = new.sealed_request {
+            connection
+                .execute("UPDATE deploys SET sealed_request = ?2 WHERE id = ?1", params![id, seal(id)])?;
+        }
         let row = connection.query_row(&format!("{DEPLOY} WHERE id = ?1"), [id], deploy_row)?;
         keep(&row)?;
         let superseded = match new.kind {

@@ -29,7 +29,7 @@ pub(crate) use config::ConfigRow;
 pub(crate) use deploys::{DeployKind, DeployRow, DeployState, NewDeploy};
 pub(crate) use first::ForFirst;
 pub(crate) use launches::{LaunchRow, LaunchState, Purpose};
-pub(crate) use releases::{GoLive, NewRelease, ReleaseRow, ReleaseState};
+pub(crate) use releases::{GoLive, NewRelease, ReleaseRow};
 pub(crate) use services::{AttachmentRow, ServiceRow};
 
 /// The open database.
@@ -81,6 +81,12 @@ impl Store {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock()
+    }
+
+    /// Keeps everybody else from the store, as a slow disk does.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        self.lock()
     }
 
     /// Whether any secret is stored: then the key may not be made anew.

@@ -161,6 +161,20 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The newest release before this one that ever served.
+    pub(crate) fn live_before(
+        &self,
+        stage: i64,
+        release: ReleaseNumber,
+    ) -> Result<Option<ReleaseRow>, ControlError> {
+        let connection = self.lock();
+        let sql = format!(
+            "{RELEASE} WHERE releases.stage = ?1 AND releases.number < ?2 AND state = 'live'
+             ORDER BY releases.number DESC LIMIT 1"
+        );
+        Ok(connection.query_row(&sql, params![stage, release.0.cast_signed()], release_row).optional()?)
+    }
+
     /// Makes a release the one that serves: its number, the config and attachments it was made
     /// of, its declared domains and the states of its and the old one's launches change together.
     /// What comes back says of a declared domain that somebody else owns it.

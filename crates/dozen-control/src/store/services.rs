@@ -81,6 +81,15 @@ impl Store {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    /// Replaces the stage's attachments, as a release does that goes live.
+    #[cfg(test)]
+    pub(crate) fn replace_attachments(&self, stage: i64, rows: &[AttachmentRow]) -> Result<(), ControlError> {
+        let mut connection = self.lock();
+        let change = connection.transaction()?;
+        replace_in(&change, stage, rows)?;
+        Ok(change.commit()?)
+    }
 }
 
 /// Replaces the stage's attachments within a transaction of the caller.

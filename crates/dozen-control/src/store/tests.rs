@@ -248,3 +248,20 @@ fn declared_domains_come_with_the_release_and_those_of_others_are_named() {
     assert_eq!(store.domains(stage).unwrap(), domains[1..]);
     assert_eq!(store.domains(other).unwrap(), domains[..1]);
 }
+
+#[test]
+fn a_rollback_returns_to_the_newest_release_that_served() {
+    let (_folder, store, stage) = store();
+    for number in 1..=4 {
+        let deploy = queue(&store, stage, DeployKind::Deploy);
+        let release = release(&store, stage, deploy.id, &Digest::of(b"image"));
+        if number == 3 {
+            store.fail_release(stage, release).unwrap();
+            continue;
+        }
+        let (config, attachments, domains) = (&[], &[], &[]);
+        store.make_current(&GoLive { stage, release, config, attachments, domains, start: true }).unwrap();
+    }
+    let before = |number| store.live_before(stage, ReleaseNumber(number)).unwrap().map(|row| row.number.0);
+    assert_eq!([before(4), before(2), before(1)], [Some(2), Some(1), None]);
+}

@@ -40,3 +40,15 @@ fn a_one_off_process_runs_in_the_release_and_passes_its_status_on() {
     let logs = host.dozen(["logs", "-a", "shop", "-n", "50"]).succeeds();
     assert!(logs.stdout.contains("app[run.1]: v1 run.1"), "{logs:#?}");
 }
+
+#[test]
+fn a_stages_own_release_command_takes_the_place_of_the_apps() {
+    let host = TestHost::start();
+    let project = Project::small("shop");
+    let toml = "[release]\ncommand = \"echo of the app\"\n\n\
+                [stages.production.release]\ncommand = \"echo of the stage\"\n";
+    project.write("dozen.toml", toml).commit("two release commands");
+    host.up(&project);
+    let logs = host.dozen(["logs", "-a", "shop", "--ps", "release"]).succeeds();
+    assert!(logs.stdout.contains("of the stage") && !logs.stdout.contains("of the app"), "{logs:#?}");
+}
