@@ -253,7 +253,7 @@ pub enum Observation {
     Absent,
     /// A shim keeps it.
     Kept(Box<InstanceState>),
-    /// Its shim is dead, init is alive: adopt it, or end it.
+    /// Its shim is dead, init is alive (it may be about to end): adopt it, or end it.
     Orphaned(Box<InstanceState>),
     /// Nobody of it lives, and no shim has said how it ended: a shim that adopts finds out.
     Ended(Box<InstanceState>),
@@ -261,7 +261,7 @@ pub enum Observation {
     Over(Box<InstanceState>),
 }
 
-/// Finds out who lives of the instance in `dir`, by the shim's lock and init's socket, not by pid.
+/// Finds out who lives of the instance in `dir`: by the shim's lock, and by init's pid and start time.
 pub fn observe(dir: &Path) -> Result<Observation, SandboxError> {
     let Some(mut state) = read_state(dir)?.map(Box::new) else { return Ok(Observation::Absent) };
     let failed = |source| unreachable(dir, source);
@@ -278,8 +278,21 @@ pub fn observe(dir: &Path) -> Result<Observation, SandboxError> {
     }
     let is_this_boot = boot_id().is_ok_and(|now| now == state.boot_id);
     let may_live = is_this_boot && !matches!(state.phase, Phase::Backoff { .. });
-    let lives = may_live && opened.connect_init().map_err(failed)?.is_some();
+    let lives = may_live && init_lives(&opened, &state).map_err(failed)?;
     Ok(if lives { Observation::Orphaned(state) } else { Observation::Ended(state) })
+}
+
+/// Init's socket closes a moment before the kernel kills what is inside, and a frozen init accepts
+/// nobody: so who it is decides, and the socket only where a shim died before it could write that down.
+fn init_lives(dir: &InstanceDir, state: &InstanceState) -> io::Result<bool> {
+    if let Some(init) = state.init {
+        return init.is_alive();
+    }
+    match dir.connect_init() {
+        Ok(connection) => Ok(connection.is_some()),
+        Err(busy) if busy.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(other) => Err(other),
+    }
 }
 
 /// Kills everything of an instance whose shim is dead. Output that no shim has taken is lost.

@@ -42,6 +42,8 @@ const INIT_SOCKET: &str = "init.sock";
 /// The mount point of the new root.
 pub(crate) const ROOT: &str = "root";
 const MAX_STATE_BYTES: u64 = 1 << 20;
+/// Connections that may wait while init builds the walls or is frozen.
+const INIT_BACKLOG: i32 = 128;
 
 /// An open directory of an instance.
 pub(crate) struct InstanceDir {
@@ -175,15 +177,17 @@ impl InstanceDir {
         self.remove(INIT_SOCKET)?;
         let socket = packet_socket()?;
         rustix::net::bind(&socket, &SocketAddrUnix::new(self.address(INIT_SOCKET))?)?;
-        rustix::net::listen(&socket, 8)?;
+        rustix::net::listen(&socket, INIT_BACKLOG)?;
         Ok(socket)
     }
 
-    /// Connects to init; `None` when there is no living one.
+    /// Connects to init; `None` when nobody listens. That init does not accept (it builds the walls, it
+    /// is frozen) is the error `WouldBlock`; neither that nor any other one tells of its death.
     pub(crate) fn connect_init(&self) -> io::Result<Option<OwnedFd>> {
         match rustix::fs::statat(&self.fd, INIT_SOCKET, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Socket => {}
-            _ => return Ok(None),
+            Ok(_) | Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(other) => return Err(other.into()),
         }
         let socket = packet_socket()?;
         match rustix::net::connect(&socket, &SocketAddrUnix::new(self.address(INIT_SOCKET))?) {

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
+    process::{WaitId, WaitIdOptions, waitid},
 };
 
 use super::{
@@ -27,6 +27,9 @@ use crate::{
     sys::fork::{self, Forked},
     walls,
 };
+
+/// How long an init that does not accept is asked again.
+const ACCEPT_WAIT: Duration = Duration::from_secs(3);
 
 /// The current life.
 pub(super) struct Run {
@@ -60,22 +63,39 @@ impl Run {
 
 impl Shim {
     /// Goes on where the state says: nothing yet, a life that may go on, a pause, or the end.
-    pub(super) fn resume(&mut self, boot_id: &str) {
+    ///
+    /// An error means that nobody can know whether init lives: then it is left alone.
+    pub(super) fn resume(&mut self, boot_id: &str) -> io::Result<()> {
         let is_same_boot = self.state.boot_id == boot_id;
         self.state.boot_id = boot_id.to_owned();
         if !matches!(self.state.phase, Phase::Starting | Phase::Running | Phase::Stopping) {
-            return;
+            return Ok(());
         }
-        let init = if is_same_boot { self.dir.connect_init().ok().flatten() } else { None };
-        let mut run = Run::new(None, init);
-        match run.orders {
-            Some(_) => run.order(Order::TakeOver),
-            None => run.has_ended = true,
+        let mut run = Run::new(None, None);
+        if is_same_boot {
+            run.orders = self.connect_to_init()?;
+            run.init = self.state.init.map(ProcessIdentity::open).transpose()?.flatten();
+            run.order(Order::TakeOver);
         }
-        run.init = self.state.init.filter(|_| run.orders.is_some()).and_then(open_identity);
+        // Between the end of its socket and its own, everything inside is killed: that is waited for.
+        run.has_ended = run.orders.is_none() && run.init.is_none();
         self.run = Some(run);
         if self.state.phase == Phase::Stopping {
             self.send_stop_signal();
+        }
+        Ok(())
+    }
+
+    /// An init that builds the walls, or is frozen, accepts nobody for a while: that is not its end.
+    fn connect_to_init(&self) -> io::Result<Option<OwnedFd>> {
+        let deadline = Instant::now() + ACCEPT_WAIT;
+        loop {
+            match self.dir.connect_init() {
+                Err(busy) if busy.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                answer => return answer,
+            }
         }
     }
 
@@ -116,6 +136,8 @@ impl Shim {
             Forked::Parent(pid, pidfd) => {
                 drop(cradle);
                 self.state.init = ProcessIdentity::of(pid).ok();
+                // An adopting shim knows init's end by it, not by its socket alone.
+                self.save();
                 let run = Run::new(Some(pidfd), Some(ours));
                 run.order(Order::TakeOver);
                 Ok(run)
@@ -200,14 +222,6 @@ impl Shim {
 /// An end that init could not write: we killed it, or somebody else did.
 fn unwritten_status(run: &Run) -> ExitStatus {
     if run.kill_ordered.is_some() { ExitStatus::Signal(libc::SIGKILL) } else { ExitStatus::Unknown }
-}
-
-/// A descriptor of exactly that process.
-fn open_identity(identity: ProcessIdentity) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(identity.pid).ok()?)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    // Looked at after it was opened: the number may have been another's before, not after.
-    identity.exists().then_some(pidfd)
 }
 
 /// Which process a descriptor means, as seen from here.

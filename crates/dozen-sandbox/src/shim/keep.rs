@@ -110,7 +110,7 @@ impl Shim {
             run: None,
             is_streaming: false,
         };
-        kept.resume(&boot_id);
+        kept.resume(&boot_id).map_err(|reason| format!("could not reach init: {reason}"))?;
         kept.save();
         Ok(kept)
     }

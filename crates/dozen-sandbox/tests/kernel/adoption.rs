@@ -110,6 +110,72 @@ fn a_phase_whose_init_was_killed_is_not_run_again() {
     assert_eq!((state.last_exit.unwrap().status, state.incarnation), (ExitStatus::Unknown, 1));
 }
 
+/// Connects to init until it has no room for more; the connections.
+fn crowd_init(host: &Host) -> Vec<std::os::fd::OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let address = SocketAddrUnix::new(host.instance().join("init.sock")).unwrap();
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let mut connections = Vec::new();
+    loop {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        match connect(&socket, &address) {
+            Ok(()) => connections.push(socket),
+            Err(rustix::io::Errno::AGAIN) => return connections,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn an_init_that_accepts_nobody_is_not_taken_for_dead() {
+    for user in users() {
+        let host = Host::new(user);
+        let mut spec = host.python("print('up', flush=True)\nimport time; time.sleep(60)");
+        spec.restart = Restart::Always;
+        let kept = host.start(&spec);
+        let before = kept.until_running();
+        wait_for("the line", || host.log_text().contains("up\n").then_some(()));
+        let init = rustix::process::Pid::from_raw(before.init.unwrap().pid.cast_signed()).unwrap();
+        rustix::process::kill_process(init, rustix::process::Signal::STOP).unwrap();
+        kept.kill_shim();
+        let crowd = crowd_init(&host);
+
+        let Observation::Orphaned(_) = client::observe(&host.instance()).unwrap() else {
+            panic!("taken for dead")
+        };
+        let refused = client::spawn_shim(&host.binary, &host.instance(), &spec, LaunchMode::Adopt);
+        assert!(refused.unwrap_err().to_string().contains("could not reach init"));
+        rustix::process::kill_process(init, rustix::process::Signal::CONT).unwrap();
+        drop(crowd);
+        let kept = host.adopt(&spec);
+
+        let after = kept.until_running();
+        assert_eq!((after.incarnation, after.init, after.main), (1, before.init, before.main));
+        assert_eq!(host.log_text(), "up\n");
+    }
+}
+
+#[test]
+fn an_init_that_is_about_to_die_is_waited_for() {
+    let host = Host::new(users()[0]);
+    let mut spec = host.python("print('up', flush=True)\nimport time; time.sleep(60)");
+    spec.restart = Restart::Always;
+    let kept = host.start(&spec);
+    let before = kept.until_running();
+    kept.kill_shim();
+    // What an adopting shim finds between the end of init's socket and that of its processes.
+    std::fs::remove_file(host.instance().join("init.sock")).unwrap();
+
+    let kept = host.adopt(&spec);
+    let state = kept.until("another shim", |state| state.shim != before.shim);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!((state.incarnation, kept.state().incarnation), (1, 1), "started beside a living one");
+    let init = rustix::process::Pid::from_raw(before.init.unwrap().pid.cast_signed()).unwrap();
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+    kept.until("the next life", |state| state.incarnation == 2 && state.phase == Phase::Running);
+    assert!(!before.main.unwrap().exists());
+}
+
 #[test]
 fn a_shim_killed_while_it_starts_leaves_an_instance_that_can_be_adopted() {
     for user in users() {
