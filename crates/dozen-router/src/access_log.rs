@@ -120,9 +120,11 @@ impl AccessLog {
             }
         }
     }
+}
 
-    /// Hands on what is left, at the end of the thread.
-    pub(crate) async fn flush_last(&self) {
+impl Drop for AccessLog {
+    /// Hands on what is left at the end of the thread: the log outlives every request.
+    fn drop(&mut self) {
         self.flush();
     }
 }

@@ -213,7 +213,7 @@ async fn in_time<F: Future>(
         // The body may have moved since the limit was set.
         if Instant::now() >= deadline() {
             return Err(match progress {
-                Some(body) if !body.is_done() => (StatusCode::REQUEST_TIMEOUT, HCode::ClientIdle),
+                Some(body) if !body.is_done() && body.is_awaited() => (StatusCode::REQUEST_TIMEOUT, HCode::ClientIdle),
                 _ => (StatusCode::GATEWAY_TIMEOUT, HCode::RequestTimeout),
             });
         }

@@ -250,11 +250,13 @@ impl Board {
     /// to swap.
     pub(crate) fn swap(&self, table: RouteTable) {
         let mut loads = self.loads.lock();
-        let routes = self.index(table, &mut loads);
+        let routes = Arc::new(self.index(table, &mut loads));
         let generation = routes.generation;
-        loads.retain(|_, load| load.is_busy() || routes.has_endpoint(load.key));
-        self.current.store(Arc::new(routes));
+        self.current.store(Arc::clone(&routes));
         self.generation.store(generation, SeqCst);
+        // Only now: until the generation is raised, a request may begin to count at an endpoint
+        // that looks idle here, and it is sent there.
+        loads.retain(|_, load| load.is_busy() || routes.has_endpoint(load.key));
         drop(loads);
         self.changes.send_replace(generation);
     }
@@ -369,5 +371,64 @@ impl Board {
 impl Load {
     fn is_busy(&self) -> bool {
         self.requests.load(SeqCst) + self.upgraded.load(SeqCst) > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicBool, thread};
+
+    use super::*;
+
+    /// A table with one instance, of an id of its own.
+    fn table(generation: u64) -> RouteTable {
+        let endpoint = dozen_model::route_table::Endpoint {
+            id: generation.to_string(),
+            instance: "web.1".parse().unwrap(),
+            release: dozen_model::release::ReleaseNumber(1),
+            address: EndpointAddress::Tcp(([127, 0, 0, 1], 1).into()),
+        };
+        let stage = StageRoute {
+            app: "a".parse().unwrap(),
+            stage: dozen_model::names::StageName::production(),
+            release: None,
+            domains: Vec::new(),
+            target: Target::Endpoints(vec![endpoint]),
+            waiting: false,
+            hold: Hold::None,
+            hold_limit: StageRoute::HOLD_LIMIT,
+        };
+        RouteTable { generation, bare_hosts: Vec::new(), stages: vec![stage] }
+    }
+
+    #[test]
+    fn a_request_that_may_be_sent_is_counted_whatever_tables_come() {
+        let board = Board::empty();
+        board.swap(table(1));
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let picking = scope.spawn(|| {
+                let mut picked = 0;
+                while !is_over.load(SeqCst) {
+                    let routes = board.routes();
+                    let stage = routes.stage("a/production").unwrap();
+                    if let Picked::One(in_flight) = board.pick(&routes, stage, &Method::GET, &[]) {
+                        let counted = board.in_flight();
+                        let load = counted.get(&in_flight.endpoint.load.id);
+                        assert!(load.is_some_and(|load| load.requests > 0), "{counted:?}");
+                        picked += 1;
+                    }
+                }
+                picked
+            });
+            for generation in 2..100_000 {
+                board.swap(table(generation));
+                if picking.is_finished() {
+                    break;
+                }
+            }
+            is_over.store(true, SeqCst);
+            assert!(picking.join().unwrap() > 0);
+        });
     }
 }

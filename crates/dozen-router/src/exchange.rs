@@ -74,6 +74,15 @@ impl Exchange {
         self.started
     }
 
+    /// Notes that it was broken off: by us at the drain limit, else by the client.
+    pub(crate) fn break_off(&mut self) {
+        self.blame(if self.is_cut() { HCode::ServerInterrupted } else { HCode::ClientInterrupted });
+    }
+
+    fn is_cut(&self) -> bool {
+        *self.client.room.cut.borrow()
+    }
+
     /// Notes why the answer is not the app's; the first reason stands.
     pub(crate) fn blame(&mut self, code: HCode) {
         self.code.get_or_insert(code);
@@ -85,9 +94,9 @@ impl Drop for Exchange {
         self.client.state.finish_one();
         let Some(stage) = self.stage.take() else { return };
         if self.status == 0 {
-            // The client went away before there was anything to answer.
-            self.status = 499;
-            self.blame(HCode::ClientInterrupted);
+            // It ended before there was anything to answer.
+            self.status = if self.is_cut() { 503 } else { 499 };
+            self.break_off();
         }
         let now = Instant::now();
         let sent = self.sent.unwrap_or(now);

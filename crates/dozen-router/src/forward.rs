@@ -31,7 +31,7 @@ use crate::{
     board::{InFlight, Picked, Stage, Way},
     exchange::Exchange,
     h_code::HCode,
-    headers::{X_REQUEST_ID, strip_hop_by_hop},
+    headers::{X_REQUEST_ID, only_protocol, strip_hop_by_hop},
     request_body::RequestBody,
     response_body::ResponseBody,
     static_site, tunnel,
@@ -178,13 +178,17 @@ fn pass_on(
     upgrade: Option<WantedUpgrade>,
 ) -> Response<ResponseBody> {
     exchange.status = response.status().as_u16();
+    let answered = only_protocol(response.headers()).cloned();
     strip_hop_by_hop(response.headers_mut());
     response.headers_mut().insert(X_REQUEST_ID, exchange.id.clone());
     *response.version_mut() = Version::HTTP_11;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return response.map(|body| ResponseBody::app(first, body, lent, exchange));
     }
-    let Some(WantedUpgrade { protocol, client }) = upgrade else {
+    let agreed = upgrade.zip(answered).filter(|(wanted, answered)| {
+        wanted.protocol.as_bytes().eq_ignore_ascii_case(answered.as_bytes())
+    });
+    let Some((WantedUpgrade { client, .. }, protocol)) = agreed else {
         lent.discard();
         exchange.status = 0;
         return answer::failure(StatusCode::BAD_GATEWAY, HCode::PoorlyFormed, exchange);

@@ -1,7 +1,7 @@
 //! Which headers cross the router.
 //!
-//! Hop-by-hop headers end here, those we vouch for are overwritten, and what an app could mistake
-//! for ours goes too. Framing (Content-Length, Transfer-Encoding) is decided by hyper from the typed
+//! Hop-by-hop headers end here, those we vouch for are overwritten, and whatever else speaks of the
+//! client, or could be mistaken for a word of ours, goes too: an app believes its router. Framing (Content-Length, Transfer-Encoding) is decided by hyper from the typed
 //! body, and a `Connection` header can never remove it.
 
 use http::{
@@ -24,6 +24,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// CGI-like servers turn it into HTTP_PROXY, which client libraries obey.
 const PROXY: HeaderName = HeaderName::from_static("proxy");
+/// Belongs to an upgrade to HTTP/2, which ends here.
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 const HTTPS_PORT: HeaderValue = HeaderValue::from_static("443");
@@ -52,6 +54,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         TE,
         TRANSFER_ENCODING,
         UPGRADE,
+        HTTP2_SETTINGS,
         PROXY_AUTHORIZATION,
         PROXY_AUTHENTICATE,
     ] {
@@ -59,15 +62,27 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The protocol a request wants to change to, if it may: HTTP/1.1, no body, both headers, and not
-/// `h2c`, behind which requests would pass unseen.
+/// The protocol a request wants to change to, if it may: HTTP/1.1, no body, both headers, and one
+/// protocol that is not HTTP again: behind `h2c` requests would pass unseen. Of several the app
+/// would choose, so none is passed on.
 pub(crate) fn wanted_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
     let headers = request.headers();
-    let protocol = headers.get(UPGRADE)?;
+    let protocol = only_protocol(headers)?;
     let has_body = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    let is_h2 = protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2");
+    let name = protocol.as_bytes().to_ascii_lowercase();
+    let is_http = [&b"h2"[..], b"http", b"tls"].iter().any(|start| name.starts_with(start));
     let asks = has_token(headers, &CONNECTION, b"upgrade");
-    (asks && !has_body && !is_h2 && request.version() == Version::HTTP_11).then(|| protocol.clone())
+    (asks && !has_body && !is_http && request.version() == Version::HTTP_11).then(|| protocol.clone())
+}
+
+/// The one protocol that an `Upgrade` header names.
+pub(crate) fn only_protocol(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(UPGRADE).iter();
+    let is_one = |value: &&HeaderValue| {
+        let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._/+".contains(byte);
+        !value.is_empty() && value.as_bytes().iter().all(is_token)
+    };
+    values.next().filter(is_one).filter(|_| values.next().is_none())
 }
 
 /// Whether the headers of this name list `token`.
@@ -94,6 +109,7 @@ pub(crate) fn to_app(
     headers.remove(FORWARDED);
     headers.remove(PROXY);
     let told = if client.is_trusted_proxy { Forwarded::told_by(headers) } else { Forwarded::default() };
+    strip_words_about_the_client(headers);
     let port = told.port.unwrap_or_else(|| if told.https { HTTPS_PORT } else { client.port.clone() });
     headers.insert(X_FORWARDED_FOR, after(told.clients, &client.address));
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if told.https { "https" } else { "http" }));
@@ -154,13 +170,33 @@ fn after(mut clients: Vec<u8>, address: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(&clients).unwrap_or_else(|_| address.clone())
 }
 
+/// Whether a header is a proxy's word about its client, of ours or another maker's: Rack believes
+/// `X-Forwarded-Ssl` before `X-Forwarded-Proto`, and gunicorn refuses requests in which the two differ.
+fn is_about_the_client(name: &str) -> bool {
+    const OTHERS: [&str; 6] =
+        ["front-end-https", "x-client-ip", "x-cluster-client-ip", "x-real-ip", "x-scheme", "x-url-scheme"];
+    name.starts_with("x-forwarded-") || OTHERS.contains(&name)
+}
+
+/// Removes what a client, or the proxy before us, says in a router's place. What a trusted proxy
+/// says has been read by then, and is said again in our words.
+fn strip_words_about_the_client(headers: &mut HeaderMap) {
+    let is_one = |name: &&HeaderName| is_about_the_client(name.as_str());
+    let names: Vec<HeaderName> = headers.keys().filter(is_one).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// Removes names that differ from ours only in `_` for `-`: CGI-like servers (WSGI, Rack) fold
 /// both into one variable, and a client could speak in our name.
 fn strip_lookalikes(headers: &mut HeaderMap) {
     let is_ours = |name: &str| {
         let name = name.replace('_', "-");
         let framing = matches!(name.as_str(), "content-length" | "transfer-encoding" | "host" | "forwarded");
-        framing || name.starts_with("x-forwarded-") || name.starts_with("x-request-")
+        // gunicorn takes these two from whoever connects from the same machine: from us.
+        let place = matches!(name.as_str(), "script-name" | "path-info");
+        framing || place || is_about_the_client(&name) || name.starts_with("x-request-")
     };
     if headers.keys().any(|name| memchr::memchr(b'_', name.as_str().as_bytes()).is_some()) {
         let alike = |name: &&HeaderName| name.as_str().contains('_') && is_ours(name.as_str());
@@ -211,6 +247,8 @@ mod tests {
             ("x_forwarded_for", "6.6.6.6"),
             ("x-request_id", "x"),
             ("content_length", "9"),
+            ("x_real_ip", "6.6.6.6"),
+            ("script_name", "/admin"),
             ("my_header", "kept"),
         ]);
         strip_lookalikes(&mut headers);
@@ -252,7 +290,10 @@ mod tests {
         assert!(wanted(&ws, Version::HTTP_11));
         assert!(!wanted(&ws, Version::HTTP_10));
         assert!(!wanted(&ws[1..], Version::HTTP_11));
-        assert!(!wanted(&[ws[0], ("upgrade", "h2c")], Version::HTTP_11));
+        for other in ["h2c", "websocket, h2c", "websocket,", "HTTP/2.0", "TLS/1.0", ""] {
+            assert!(!wanted(&[ws[0], ("upgrade", other)], Version::HTTP_11), "{other}");
+        }
+        assert!(!wanted(&[ws[0], ws[1], ("upgrade", "h2c")], Version::HTTP_11));
         assert!(!wanted(&[ws[0], ws[1], ("content-length", "2")], Version::HTTP_11));
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Progress {
     moved: Cell<Instant>,
+    awaited: Cell<bool>,
     done: Cell<bool>,
     broken: Cell<bool>,
 }
@@ -23,6 +24,12 @@ impl Progress {
     /// When a part of the body last moved.
     pub(crate) fn moved(&self) -> Instant {
         self.moved.get()
+    }
+
+    /// Whether the app's connection wants more of it than the client has sent. Else nobody asks: the
+    /// app is the one that does not read.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited.get()
     }
 
     /// Whether the app's connection has taken all of it.
@@ -50,8 +57,8 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::Empty;
         }
-        let progress =
-            Progress { moved: Cell::new(Instant::now()), done: Cell::new(false), broken: Cell::new(false) };
+        let [awaited, done, broken] = [const { Cell::new(false) }; 3];
+        let progress = Progress { moved: Cell::new(Instant::now()), awaited, done, broken };
         Self::Streaming(body, Rc::new(progress))
     }
 
@@ -77,7 +84,9 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self::Streaming(body, progress) = &mut *self else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        progress.awaited.set(polled.is_pending());
+        let frame = ready!(polled);
         progress.moved.set(Instant::now());
         match &frame {
             Some(Ok(_)) => progress.done.set(body.is_end_stream()),

@@ -191,13 +191,13 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // To a HEAD request hyper asks for no body at all: nobody went away then.
+        // To a HEAD request hyper asks for no body at all: nothing was broken off then.
         let is_whole = self.is_over || self.is_end_stream();
         if let Some(exchange) = &mut self.exchange
             && !is_whole
             && exchange.method != http::Method::HEAD
         {
-            exchange.blame(HCode::ClientInterrupted);
+            exchange.break_off();
         }
     }
 }

@@ -63,6 +63,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         dir: options.access_dir.clone(),
         file_bytes: options.limits.access_file_bytes,
         kept: options.limits.access_files,
+        pause: access_files::PAUSE,
         counters: Arc::clone(&counters),
     })
     .map_err(|source| RouterError::Start { what: "start the access log", source })?;

@@ -106,10 +106,9 @@ impl Worker {
                 closed: Notify::new(),
             });
             room.pool.keep_clean();
-            let outcome = serve(Rc::clone(&room)).await;
-            room.log.flush_last().await;
-            outcome
+            serve(room).await
         });
+        // What was cut at the drain limit has ended with its task by now, and the log with the last.
         // A read of a static file may still be on its way to a slow disk.
         runtime.shutdown_background();
         outcome
@@ -140,7 +139,10 @@ impl Room {
         let mut stopping = self.stopping.clone();
         loop {
             while self.open.get() >= self.max_connections {
-                self.closed.notified().await;
+                tokio::select! {
+                    () = self.closed.notified() => {}
+                    _ = stopping.wait_for(|now| *now != Stopping::No) => return,
+                }
             }
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,

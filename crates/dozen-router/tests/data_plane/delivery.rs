@@ -274,7 +274,11 @@ fn requests_spread_over_instances_by_what_they_have_in_flight() {
     host.route(vec![stage("one", &[("busy", busy.address), ("free", free.address)])]);
     // Ties go in turn, so one of the first two meets the busy one and stays there.
     let stuck: Vec<_> = (0..2).map(|_| ask(&host, "GET")).collect();
-    eventually("one is stuck", || busy.seen.lock().len() == 1);
+    eventually("one is stuck and the other answered", || {
+        let loads = host.client().in_flight().unwrap();
+        let counts = ["busy", "free"].map(|id| loads[id].requests);
+        counts == [1, 0] && free.seen.lock().len() == 1
+    });
     let mut browser = host.browser();
     for _ in 0..10 {
         assert_eq!(browser.get("one.test", "/").unwrap().body, "free");
@@ -283,6 +287,40 @@ fn requests_spread_over_instances_by_what_they_have_in_flight() {
     for request in stuck {
         assert_eq!(request.join().unwrap(), 200);
     }
+}
+
+#[test]
+fn who_stalls_an_upload_is_the_one_that_is_blamed() {
+    let host = Host::with(|limits| limits.idle = Duration::from_millis(300));
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let app = App::start(move |seen, stream| {
+        let mut some = [0; 10];
+        while !stopped.load(SeqCst) {
+            // One reads nothing, the other all there is.
+            if seen.header("x-reads").is_none() || std::io::Read::read(stream, &mut some).is_err() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Then::Close
+    });
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    let length = 64 << 20;
+    let mut browser = host.browser();
+    browser.send(&format!("POST /stream HTTP/1.1\r\nHost: one.test\r\nContent-Length: {length}\r\n\r\n"));
+    let mut sending = browser.stream.try_clone().unwrap();
+    // It ends with the connection at the latest.
+    let sender = thread::spawn(move || drop(sending.write_all(&vec![b'x'; length])));
+    eventually("the app is blamed", || host.access_log("one").contains("status=504"));
+    assert!(host.access_log("one").contains("code=H12"), "{}", host.access_log("one"));
+    drop(browser);
+    sender.join().unwrap();
+
+    let mut browser = host.browser();
+    browser.send("POST /stream HTTP/1.1\r\nHost: one.test\r\nX-Reads: 1\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(browser.reply().unwrap().status, 408);
+    eventually("the client is blamed", || host.access_log("one").contains("code=H28"));
+    stop.store(true, SeqCst);
 }
 
 #[test]

@@ -39,6 +39,16 @@ impl Host {
         Self::launch(limits, None, Vec::new())
     }
 
+    /// Starts with no more than so many descriptors.
+    pub(crate) fn with_descriptors(count: u32, change: impl FnOnce(&mut Limits)) -> Self {
+        let host = Self::with(change);
+        host.kill();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("ulimit -n {count}; exec \"$0\""), env!("CARGO_BIN_EXE_router-probe")]);
+        *host.child.lock() = host.launch.spawn(command.stdout(Stdio::null())).unwrap();
+        host
+    }
+
     /// Starts as root and continues as this user, to whom its folders belong.
     pub(crate) fn as_user(to: DropTo) -> Self {
         Self::launch(Limits::default(), Some(to), Vec::new())

@@ -143,6 +143,47 @@ fn at_the_drain_limit_a_websocket_is_told_and_the_router_ends() {
 }
 
 #[test]
+fn a_request_that_is_cut_at_the_drain_limit_is_logged() {
+    let (end, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let app = App::start(move |_, stream| {
+        let _ = stream.flush();
+        // Until the test's end.
+        let _ = wait.lock().recv();
+        Then::Close
+    });
+    let host = Host::with(|limits| limits.drain = Duration::from_millis(200));
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    let mut slow = host.browser();
+    slow.send("GET /slow HTTP/1.1\r\nHost: one.test\r\n\r\n");
+    eventually("it is in flight", || host.client().in_flight().unwrap()["1"].requests == 1);
+    host.terminate();
+    eventually("it ends", || host.exited().is_some());
+    let log = host.access_log("one");
+    assert!(log.contains("path=\"/slow\"") && log.contains("status=503"), "{log}");
+    assert!(log.contains("code=H18"), "not by the client: {log}");
+    drop(end);
+}
+
+#[test]
+fn a_router_full_of_connections_ends_at_its_drain_limit() {
+    let host = Host::with_descriptors(80, |limits| {
+        limits.drain = Duration::from_millis(200);
+        limits.header_read = Duration::from_secs(60);
+    });
+    // More than it takes: none of them says anything, so none of them ends.
+    let silent: Vec<_> = (0..40).map(|_| host.browser()).collect();
+    eventually("it takes no more", || {
+        let open = host.client().status().unwrap().open_connections;
+        open == 8
+    });
+    host.terminate();
+    eventually("it ends", || host.exited().is_some());
+    assert_eq!(host.exited().unwrap().code(), Some(0));
+    drop(silent);
+}
+
+#[test]
 fn slow_heads_and_silent_clients_are_let_go() {
     let began = Instant::now();
     let host = Host::with(|limits| {

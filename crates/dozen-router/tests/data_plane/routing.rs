@@ -75,6 +75,31 @@ fn an_app_gets_our_word_for_where_a_request_came_from() {
 }
 
 #[test]
+fn nobody_else_speaks_of_the_client_to_the_app() {
+    for host in [Host::start(), Host::behind_a_proxy()] {
+        let app = App::says("x");
+        host.route(vec![stage("one", &[("1", app.address)])]);
+        let mut browser = host.browser();
+        browser.send(
+            "GET / HTTP/1.1\r\nHost: one.test\r\nX-Forwarded-Ssl: on\r\nX-Forwarded-Scheme: https\r\n\
+             X-Forwarded-Prefix: /admin\r\nX-Forwarded-Protocol: ssl\r\nX-Real-IP: 6.6.6.6\r\n\
+             X-Scheme: https\r\nX-Url-Scheme: https\r\nFront-End-Https: on\r\nX-Client-IP: 6.6.6.6\r\n\
+             SCRIPT_NAME: /admin\r\nX_Real_IP: 6.6.6.6\r\nX-Real-Estate: kept\r\n\r\n",
+        );
+        browser.reply().unwrap();
+        let seen = app.seen.lock()[0].clone();
+        let names: Vec<_> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let ours = ["for", "proto", "port", "host"].map(|what| format!("x-forwarded-{what}"));
+        for name in &names {
+            let is_ours = ours.iter().any(|known| known == name);
+            assert!(is_ours || ["host", "x-real-estate"].contains(name) || name.starts_with("x-request-"), "{names:?}");
+        }
+        assert_eq!(seen.header("x-forwarded-proto"), Some("http"));
+        assert_eq!(seen.header("x-real-estate"), Some("kept"));
+    }
+}
+
+#[test]
 fn a_trusted_proxy_may_say_who_its_client_is() {
     let (host, app) = (Host::behind_a_proxy(), App::says("x"));
     host.route(vec![stage("one", &[("1", app.address)])]);

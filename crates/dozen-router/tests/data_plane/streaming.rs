@@ -181,6 +181,46 @@ fn an_unasked_upgrade_and_h2c_do_not_pass() {
 }
 
 #[test]
+fn an_upgrade_that_leaves_the_choice_to_the_app_is_not_asked_for() {
+    let (host, app) = (Host::start(), App::says("plain"));
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    for upgrade in ["Upgrade: websocket, h2c", "Upgrade: websocket\r\nUpgrade: h2c"] {
+        let mut browser = host.browser();
+        browser.send(&format!(
+            "GET / HTTP/1.1\r\nHost: one.test\r\nConnection: Upgrade\r\n{upgrade}\r\nHTTP2-Settings: AAA\r\n\r\n"
+        ));
+        assert_eq!(browser.reply().unwrap().body, "plain");
+        let seen = app.seen.lock().pop().unwrap();
+        for name in ["upgrade", "connection", "http2-settings"] {
+            assert_eq!(seen.header(name), None, "{upgrade:?}");
+        }
+    }
+}
+
+#[test]
+fn an_app_that_changes_to_another_protocol_than_asked_is_not_connected() {
+    let app = App::start(|seen, stream| {
+        let protocol = seen.path().trim_start_matches('/');
+        write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n\r\n"
+        )
+        .unwrap();
+        Then::Close
+    });
+    let host = Host::start();
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    let ask = |protocol: &str| {
+        let mut browser = host.browser();
+        browser.send(&UPGRADE.replacen("/ws", &format!("/{protocol}"), 1));
+        browser.head().unwrap()
+    };
+    assert_eq!(ask("h2c").status, 502);
+    let agreed = ask("WebSocket");
+    assert_eq!((agreed.status, agreed.header("upgrade")), (101, Some("WebSocket")), "as the app writes it");
+}
+
+#[test]
 fn a_client_that_leaves_ends_its_request_at_the_app() {
     let (gone, told) = mpsc::channel();
     let gone = Mutex::new(gone);
