@@ -2,6 +2,7 @@
 
 use dozen_control::ServerOptions;
 
+use super::readiness::announce_on;
 use crate::{
     cli_error::{CliError, ExitStatus},
     session::Session,
@@ -12,6 +13,9 @@ use crate::{
 pub(super) fn start(settings: ServerSettings, session: &Session) -> Result<ExitStatus, CliError> {
     start_log(session);
     tracing::info!(home = %settings.home.display(), run = %settings.run.display(), "starting");
+    if let Some(manager) = session.environment.get("NOTIFY_SOCKET") {
+        announce_on(manager, settings.run.join("control.sock"));
+    }
     run_control(settings)?;
     Ok(ExitStatus::Success)
 }
