@@ -8,7 +8,10 @@ use crate::{advice, error::ControlError};
 
 impl Hint for ControlError {
     fn hint(&self) -> Option<String> {
-        self.server_hint().or_else(|| self.name_hint()).or_else(|| self.change_hint())
+        self.server_hint()
+            .or_else(|| self.name_hint())
+            .or_else(|| self.service_hint())
+            .or_else(|| self.change_hint())
     }
 }
 
@@ -86,10 +89,6 @@ impl ControlError {
             Self::DomainReserved { .. } => {
                 Some("choose a domain of your own; the names that dozen gives are in `dozen domains`".into())
             }
-            Self::NotAttached { .. } => Some("see what is attached with `dozen services`".into()),
-            Self::ServiceTaken { name } => {
-                Some(format!("choose another name, or attach it: `dozen services attach {name}`"))
-            }
             Self::NoRelease { .. } => {
                 Some("deploy it first: `dozen deploy`, or `git push dozen main`".into())
             }
@@ -102,6 +101,19 @@ impl ControlError {
             )),
             Self::NoSuchDeploy { .. } => Some("see `dozen builds`".into()),
             Self::NoSuchDomain { .. } => Some("see `dozen domains`".into()),
+            Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),
+            _ => None,
+        }
+    }
+
+    /// Of backing services and the config vars that they are bound to.
+    fn service_hint(&self) -> Option<String> {
+        let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
+        match self {
+            Self::NotAttached { .. } => Some("see what is attached with `dozen services`".into()),
+            Self::ServiceTaken { name } => {
+                Some(format!("choose another name, or attach it: `dozen services attach {name}`"))
+            }
             Self::NoSuchService { nearest, .. } => {
                 meant(nearest).or(Some("see `dozen services list`".into()))
             }
@@ -118,7 +130,6 @@ impl ControlError {
                 "name another one: `dozen services attach {service} --as NAME`, or first run \
                  `dozen config unset {var}`"
             )),
-            Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),
             _ => None,
         }
     }

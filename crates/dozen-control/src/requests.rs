@@ -78,6 +78,7 @@ impl Control {
             Ok(())
         })?;
         self.reach(Place::ChangeQueued);
+        tracing::debug!(deploy = queued.deploy.number, superseded = ?queued.superseded, "queued");
         for older in queued.superseded {
             let _ = std::fs::remove_file(self.home.incoming(older));
             if let Some(work) = self.running_work(older) {

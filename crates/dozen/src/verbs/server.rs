@@ -18,6 +18,8 @@ use crate::{
 
 mod foreground;
 mod install;
+mod readiness;
+mod systemd;
 mod unit;
 
 /// How long a server may take to end; stopping all apps takes their grace periods.
@@ -58,6 +60,10 @@ Examples:
         /// Stop all apps too
         #[arg(long)]
         all: bool,
+
+        /// Only if systemd is shutting down: the unit asks so, that apps end in their own time then
+        #[arg(long, hide = true, requires = "all")]
+        if_shutting_down: bool,
     },
     /// Show the server that answers
     #[command(after_help = "Examples:\n  dozen server status\n  dozen server status --json")]
@@ -68,7 +74,8 @@ Examples:
     },
     /// Let systemd start the server, now and at every boot
     #[command(
-        after_help = "As root a unit of the system, else one of the user. Running it again changes nothing.
+        after_help = "As root a unit of the system, else one of the user. To change a setting, run it again
+with all of them: what is left out goes back to its default.
 
 Examples:
   dozen server install
@@ -117,7 +124,12 @@ pub(crate) fn local(args: &ServerArgs, session: &Session) -> Result<ExitStatus, 
 /// Runs what asks a server.
 pub(crate) async fn server(args: ServerArgs, session: &Session) -> Result<ExitStatus, CliError> {
     match args.action {
-        Some(ServerAction::Stop { all }) => stop(all, session).await,
+        Some(ServerAction::Stop { if_shutting_down: true, .. })
+            if !systemd::Systemd::of(session.settings.root).is_shutting_down() =>
+        {
+            Ok(ExitStatus::Success)
+        }
+        Some(ServerAction::Stop { all, .. }) => stop(all, session).await,
         Some(ServerAction::Status { json }) => status(json, session).await,
         Some(ServerAction::Start { flags, .. }) => start_detached(&flags, session).await,
         _ => status(false, session).await,

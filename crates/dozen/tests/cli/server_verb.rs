@@ -7,19 +7,43 @@ fn the_unit_can_be_looked_at_first() {
     let host = Host::new();
     let words = ["server", "install", "--print", "--listen", "127.0.0.1:80", "--domain", "apps.example.org"];
     let mut command = host.command(&words);
-    command.env("HTTPS_PROXY", "http://proxy.example:3128").env("SECRET", "x");
+    command.env("DOZEN_LOG", "warn").env("SECRET", "x");
     let unit = ran(command).out;
     for line in [
         "Environment=\"DOZEN_LISTEN=127.0.0.1:80\"",
         "Environment=\"DOZEN_DOMAIN=apps.example.org\"",
-        "Environment=\"HTTPS_PROXY=http://proxy.example:3128\"",
+        "Environment=\"DOZEN_LOG=warn\"",
         "KillMode=process",
         "Restart=on-failure",
+        "Type=notify",
     ] {
         assert!(unit.lines().any(|have| have == line), "{line} in\n{unit}");
     }
     assert!(!unit.contains("SECRET"));
     assert!(unit.contains(" server start\n"));
+}
+
+#[test]
+fn what_may_hold_a_password_is_not_in_the_unit_that_everybody_may_ask_for() {
+    let host = Host::new();
+    let mut command = host.command(&["server", "install", "--print"]);
+    command.env("HTTPS_PROXY", "http://ann:pass@proxy.example:3128").env("XDG_CONFIG_HOME", "/nowhere");
+    let printed = ran(command).out;
+    let folder = if rustix::process::geteuid().is_root() { "/etc/dozen" } else { "/nowhere/dozen" };
+    let (unit, variables) = printed.split_once(&format!("\n# {folder}/environment\n")).unwrap();
+    assert!(unit.contains(&format!("\nEnvironmentFile={folder}/environment\n")), "{unit}");
+    assert!(!unit.contains("HTTPS_PROXY"), "{unit}");
+    assert_eq!(variables, "HTTPS_PROXY=\"http://ann:pass@proxy.example:3128\"\n");
+}
+
+#[test]
+fn apps_are_not_stopped_for_a_shutdown_that_is_none() {
+    let host = Host::new();
+    // Where it would ask the server, there is none.
+    assert_eq!(host.dozen(&["server", "stop", "--all"]).status, 1);
+    let ran = host.dozen(&["server", "stop", "--all", "--if-shutting-down"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    assert_eq!(host.dozen(&["server", "stop", "--if-shutting-down"]).status, 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use dozen_control::ServerOptions;
 
+use super::readiness::announce_on;
 use crate::{
     cli_error::{CliError, ExitStatus},
     session::Session,
@@ -18,6 +19,9 @@ pub(super) fn start(settings: ServerSettings, session: &Session) -> Result<ExitS
         what: "descriptors could not be kept from child processes",
         source,
     })?;
+    if let Some(manager) = session.environment.get("NOTIFY_SOCKET") {
+        announce_on(manager, settings.run.join("control.sock"));
+    }
     run_control(settings)?;
     Ok(ExitStatus::Success)
 }
