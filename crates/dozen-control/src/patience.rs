@@ -42,7 +42,7 @@ impl Control {
     }
 
     /// Sleeps; false when the server ends, at once.
-    fn rest(&self, pause: Duration) -> bool {
+    pub(crate) fn rest(&self, pause: Duration) -> bool {
         let mut left = pause;
         while !left.is_zero() && !self.is_ending() {
             let beat = left.min(BEAT);

@@ -89,7 +89,7 @@ fn go_on(control: &Arc<Control>, stages: &[StageRow]) {
         if let Err(error) = control.drain_all(&stage.key) {
             tracing::error!(app = %stage.key.app, "could not go on draining: {error}");
         }
-        control.worker(stage.key.id).send(Job::Recover);
+        control.worker(stage.key.id).send(Job::Recover { failed: 0 });
     }
 }
 

@@ -90,7 +90,7 @@ impl Control {
         self.say(stage, &launch.name.to_string(), &format!("{} ended: {reason}", launch.name));
         self.clear_launch(launch, reason)?;
         if launch.purpose == Purpose::Service {
-            self.worker(stage.id).send(Job::Recover);
+            self.worker(stage.id).send(Job::Recover { failed: 0 });
         }
         Ok(())
     }

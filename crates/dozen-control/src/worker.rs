@@ -10,6 +10,7 @@ use std::{
         Arc,
         mpsc::{Sender, channel},
     },
+    time::Duration,
 };
 
 use dozen_model::names::{InstanceName, ProcessType};
@@ -25,13 +26,21 @@ use crate::{
     store::{Purpose, StageRow},
 };
 
+/// The pause before what was wanted and could not be started is tried again; longer each time …
+const RECOVER_PAUSE: Duration = Duration::from_secs(10);
+/// … up to this.
+const LONGEST_RECOVER_PAUSE: Duration = Duration::from_secs(60);
+
 /// What a worker is asked.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Look for deploys in the store.
     Deploys,
     /// Find again what an earlier server left, then reconcile, then deploys.
-    Recover,
+    Recover {
+        /// How often it could not be done before.
+        failed: u32,
+    },
     /// Other counts.
     Scale(BTreeMap<ProcessType, u32>, Arc<ProgressLog>),
     /// Replace instances: of a type, one of them, or all.
@@ -83,9 +92,10 @@ fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError>
     }
     match job {
         Job::Deploys => deploys(control, stage),
-        Job::Recover => {
+        Job::Recover { failed } => {
             if let Err(error) = control.reconcile(&row, &ProgressLog::heard()) {
                 control.say(&row.key, "supervisor", &error.body().message);
+                recover_again(control, stage, failed + 1);
             }
             if !row.restart.is_empty()
                 && let Err(error) = control.go_on_restarting(&row, &row.restart, &ProgressLog::heard())
@@ -109,6 +119,17 @@ fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError>
     }
 }
 
+/// Looks again later: a machine that has just started may be too busy for what was tried.
+fn recover_again(control: &Arc<Control>, stage: i64, failed: u32) {
+    let pause = RECOVER_PAUSE.saturating_mul(failed).min(LONGEST_RECOVER_PAUSE);
+    let control = Arc::clone(control);
+    std::thread::spawn(move || {
+        if control.rest(pause) {
+            control.worker(stage).send(Job::Recover { failed });
+        }
+    });
+}
+
 /// Of an app that is to be destroyed nothing else is begun.
 fn leave_doomed(control: &Arc<Control>, row: &StageRow, job: Job) -> Result<(), ControlError> {
     match job {
@@ -120,7 +141,7 @@ fn leave_doomed(control: &Arc<Control>, row: &StageRow, job: Job) -> Result<(), 
         Job::Scale(_, progress) | Job::Restart(_, progress) | Job::Stop(progress) | Job::Start(progress) => {
             progress.send(progress::failed(&ControlError::Doomed { app: row.key.app.clone() }));
         }
-        Job::Deploys | Job::Recover => {}
+        Job::Deploys | Job::Recover { .. } => {}
     }
     Ok(())
 }

@@ -241,7 +241,11 @@ pub fn read_state(dir: &Path) -> Result<Option<InstanceState>, SandboxError> {
         |bad: io::Error| SandboxError::Damaged { path: dir.join("state.json"), reason: bad.to_string() };
     match open(dir) {
         Ok(dir) => dir.read_state().map_err(damaged),
-        Err(SandboxError::Directory { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(SandboxError::Directory { source, .. })
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
         Err(other) => Err(other),
     }
 }

@@ -64,7 +64,9 @@ fn a_database_that_cannot_be_used_is_refused_and_kept() {
 
     // The schema's number stands in the file's header, at 60.
     let newer = [&good[..60], &99_u32.to_be_bytes(), &good[64..]].concat();
-    page.add("from a newer version", &start_with(&host, &file, Some(&newer)));
+    let ran = start_with(&host, &file, Some(&newer));
+    let known = ran.stderr.split_once("this one knows ").unwrap().1.split(')').next().unwrap().to_owned();
+    page.replace(format!("knows {known}"), "knows [N]").add("from a newer version", &ran);
     let damaged = [&good[..4096], &vec![0xff; 8192], &good[12_288..]].concat();
     let ran = start_with(&host, &file, Some(&damaged));
     let detail = super::line_with(&ran.stderr, "damaged:").split_once("damaged: ").unwrap().1.to_owned();
