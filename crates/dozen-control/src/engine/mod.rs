@@ -106,6 +106,10 @@ impl Change {
 /// Brings a change to its end. Returns only when it is ended and recorded, or the server ends.
 pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) -> Result<(), ControlError> {
     let work = control.work(deploy.id, deploy.number, &stage.key);
+    // Asked of an earlier server. A release phase that has begun all the same is seen to its end.
+    if deploy.cancel && control.store.step(deploy.id, "release-phase")?.is_none() {
+        work.try_cancel();
+    }
     control.store.begin_deploy(deploy.id)?;
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
     let result = change.run_steps();
