@@ -22,7 +22,7 @@ use std::{
         Arc,
         mpsc::{RecvTimeoutError, channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dozen_model::names::AppName;
@@ -33,7 +33,7 @@ use crate::{
     error::ControlError,
     home::remove_tree,
     progress::{self, ProgressLog},
-    store::StageRow,
+    store::{DeployState, StageRow},
     worker::Job,
 };
 
@@ -43,6 +43,9 @@ pub(crate) const FOLDERS_OF_APPS: [&str; 3] = ["logs", "deploys", "router/access
 const GRACE: Duration = Duration::from_secs(10);
 /// How often a wait looks whether the server ends.
 const BEAT: Duration = Duration::from_millis(200);
+
+/// The one step that a follower sees.
+const STEP: &str = "destroy";
 
 /// One step of a destruction.
 #[derive(Debug)]
@@ -90,6 +93,8 @@ impl Control {
             }
         }
         let progress = Arc::new(ProgressLog::heard());
+        // Who has heard this knows that the wish is recorded, whatever becomes of this server.
+        progress.send(Progress::Step { step: STEP.to_owned(), title: format!("Destroying {app}") });
         under_way.insert(app.clone(), Arc::clone(&progress));
         if let Some(stage) = stages.first() {
             self.worker(stage.key.id).send(Job::Destroy);
@@ -119,7 +124,7 @@ impl Control {
     /// The work itself, in the thread of the app's first stage.
     pub(crate) fn destroy(self: &Arc<Self>, app: &AppName) {
         let Some(progress) = self.destructions.lock().get(app).cloned() else { return };
-        let announced = progress.step("destroy", format!("Destroying {app}"));
+        let began = Instant::now();
         let ended = self.run_steps(app);
         if self.is_ending() && ended.is_err() {
             // The next server goes on with it; whoever follows waits for that one.
@@ -128,7 +133,9 @@ impl Control {
         self.destructions.lock().remove(app);
         progress.send(match ended {
             Ok(()) => {
-                announced.done("processes, releases, data and logs are gone");
+                let result = "processes, releases, data and logs are gone".to_owned();
+                let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                progress.send(Progress::Done { step: STEP.to_owned(), result, took_ms });
                 destroyed()
             }
             Err(error) => {
@@ -170,6 +177,7 @@ fn destroyed() -> Progress {
 }
 
 /// Waits until no change of the app is under way: each stage's thread begins nothing of it any more.
+/// What waits in a queue, or was cut off with an earlier server, ends here.
 fn rest(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
     for stage in doomed.stages.iter().skip(1) {
         let (sender, rests) = channel();
@@ -179,6 +187,24 @@ fn rest(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
                 return Err(ControlError::Cancelled);
             }
         }
+    }
+    for stage in &doomed.stages {
+        for deploy in control.store.open_deploys(stage.key.id)? {
+            end_change(control, doomed, deploy.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a change has left and tells whoever follows it.
+fn end_change(control: &Control, doomed: &Doomed, deploy: i64) -> Result<(), ControlError> {
+    remove_tree(&control.home.build(deploy)).map_err(ControlError::io("remove the folder of a build"))?;
+    let _ = fs::remove_file(control.home.incoming(deploy));
+    let why = ControlError::Doomed { app: doomed.app.clone() };
+    control.store.end_deploy(deploy, DeployState::Cancelled, Some(&why.body()))?;
+    if let Some(work) = control.running_work(deploy) {
+        work.progress.send(progress::failed(&why));
+        control.work_ended(deploy);
     }
     Ok(())
 }
@@ -215,16 +241,11 @@ fn delete_data(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlErr
     Ok(())
 }
 
-/// Logs, events, caches, and what changes that were cut off have left.
+/// Logs, events and caches.
 fn delete_folders(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
     for stage in &doomed.stages {
         // Whoever still has something to say of it would make the log's folder again.
         control.silence(stage.key.id);
-        for deploy in control.store.open_deploys(stage.key.id)? {
-            remove_tree(&control.home.build(deploy.id))
-                .map_err(ControlError::io("remove the folder of a build"))?;
-            let _ = fs::remove_file(control.home.incoming(deploy.id));
-        }
     }
     for folder in FOLDERS_OF_APPS {
         let path = control.home.root().join(folder).join(doomed.app.as_str());

@@ -137,7 +137,12 @@ impl Control {
         let Some(work) = self.work_of(stage, &deploy) else {
             return Ok(Cancelled { cancelled: false, step: deploy.step });
         };
-        Ok(Cancelled { cancelled: work.try_cancel(), step: deploy.step })
+        let cancelled = work.try_cancel();
+        if cancelled {
+            // Before the answer: a server that is killed after it must not go on with the deploy.
+            self.store.cancel_deploy(deploy.id)?;
+        }
+        Ok(Cancelled { cancelled, step: deploy.step })
     }
 
     /// A deploy by its number.

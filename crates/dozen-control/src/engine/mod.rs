@@ -116,6 +116,10 @@ pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) 
         return Ok(());
     }
     let work = control.work(deploy.id, deploy.number, &stage.key);
+    // Asked of an earlier server. A release phase that has begun all the same is seen to its end.
+    if deploy.cancel && control.store.step(deploy.id, "release-phase")?.is_none() {
+        work.try_cancel();
+    }
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
     let result = if first::is_before_first(&change) { first::keep(&change) } else { change.run() };
     if control.is_ending() && result.is_err() {

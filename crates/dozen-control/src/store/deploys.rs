@@ -96,6 +96,8 @@ pub(crate) struct DeployRow {
     pub release: Option<ReleaseNumber>,
     /// Why it failed.
     pub error: Option<ErrorBody>,
+    /// Whether its user asked for its end in time.
+    pub cancel: bool,
 }
 
 /// What is known when a deploy is queued.
@@ -120,7 +122,7 @@ pub(crate) struct Queued {
 }
 
 const DEPLOY: &str = "SELECT id, number, kind, state, step, source, sealed_request, who, created_at,
-                      started_ms, ended_ms, image, release, error FROM deploys";
+                      started_ms, ended_ms, image, release, error, cancel FROM deploys";
 
 fn deploy_row(row: &Row<'_>) -> rusqlite::Result<DeployRow> {
     let image: Option<String> = row.get(11)?;
@@ -140,6 +142,7 @@ fn deploy_row(row: &Row<'_>) -> rusqlite::Result<DeployRow> {
         image: image.map(|_| word_column(row, 11)).transpose()?,
         release: row.get::<_, Option<i64>>(12)?.map(|number| ReleaseNumber(number.unsigned_abs())),
         error: error.map(|_| json_column(row, 13)).transpose()?,
+        cancel: row.get(14)?,
     })
 }
 
@@ -216,6 +219,12 @@ impl Store {
         let sql = "UPDATE deploys SET state = 'running', started_ms = COALESCE(started_ms, ?2)
                    WHERE id = ?1 AND state IN ('queued', 'running')";
         Ok(self.lock().execute(sql, params![id, now_ms()])? > 0)
+    }
+
+    /// Remembers that the user of a deploy asked for its end.
+    pub(crate) fn cancel_deploy(&self, id: i64) -> Result<(), ControlError> {
+        self.lock().execute("UPDATE deploys SET cancel = 1 WHERE id = ?1", [id])?;
+        Ok(())
     }
 
     /// Ends a deploy; one that has ended stays as it is.

@@ -87,9 +87,11 @@ CREATE INDEX launches_open ON launches (stage, state);
 ";
 
 /// doomed: the app is to be destroyed, and nothing of it may begin any more. restart: ids of the
-/// launches that a restart under way still has to replace, as JSON.
+/// launches that a restart under way still has to replace, as JSON. cancel: its user asked for the
+/// end of a deploy before its release phase began.
 const DOOMED_AND_RESTART: &str = "
 ALTER TABLE apps ADD COLUMN doomed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deploys ADD COLUMN cancel INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE stages ADD COLUMN restart TEXT NOT NULL DEFAULT '[]';
 ";
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -169,6 +170,30 @@ fn a_release_that_was_committed_serves_when_control_and_router_die_before_the_ta
 
     Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
     assert!(held.host.get("shop", "/").body.starts_with("hello v2 "));
+    nothing_is_left_over(&held.host, &["shop"]);
+}
+
+#[test]
+fn a_deploy_that_was_cancelled_is_not_gone_on_with_by_the_next_server() {
+    let mut held = HeldHost::start();
+    let project = Project::small("shop");
+    held.host.up(&project);
+    project.write("note", "second").commit("second");
+    let mut deploy = held.deploy_up_to(&project, "build.begun");
+    let pid = rustix::process::Pid::from_child(&deploy);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("Ctrl-C");
+    let mut said = BufReader::new(deploy.stderr.take().expect("its messages")).lines();
+    let heard = said.find(|line| line.as_ref().is_ok_and(|line| line.contains("cancelling")));
+    assert!(heard.is_some(), "the server has answered");
+
+    held.kill_and_start_again();
+
+    let rest: Vec<String> = said.map_while(Result::ok).collect();
+    assert!(rest.iter().any(|line| line.contains("cancelled; what ran before goes on")), "{rest:?}");
+    deploy.wait().expect("its end");
+    let builds = held.host.dozen(["builds", "-a", "shop", "--json"]).succeeds().json();
+    assert_eq!(builds[0]["state"], "cancelled", "{builds}");
+    assert!(held.host.get("shop", "/").body.starts_with("hello v1 "));
     nothing_is_left_over(&held.host, &["shop"]);
 }
 

@@ -1,6 +1,6 @@
 //! Control is killed at every step of a destruction; the app is whole before and gone afterwards.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use dozen_control::barrier;
 
@@ -92,6 +92,32 @@ fn an_app_is_gone_wherever_its_destruction_was_cut_off() {
 }
 
 #[test]
+fn changes_that_wait_end_with_their_app() {
+    let held = HeldHost::start();
+    let project = Project::small("shop");
+    held.host.up(&project);
+    project.write("note", "second").commit("second");
+    let second = held.deploy_up_to(&project, "build.begun");
+    let mut third = held.host.command(["config", "set", "-a", "shop", "ANSWER=salut"]);
+    let third = third.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+    wait_for("the third change to queue", Duration::from_secs(10), || {
+        let builds = held.host.dozen(["builds", "-a", "shop", "--json"]).succeeds().json();
+        (builds.as_array()?.len() == 3).then_some(())
+    });
+    let mut destroy = held.host.command(["destroy", "shop", "--confirm", "shop"]);
+    let destroy = destroy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+    wait_for("the wish", Duration::from_secs(5), || apps(&held.host).is_empty().then_some(()));
+    held.open();
+
+    Ran::from(destroy.wait_with_output().expect("its end")).succeeds();
+    let second = Ran::from(second.wait_with_output().expect("its end"));
+    assert!(second.status != 0 && second.stderr.contains("cancelled"), "{second:#?}");
+    let third = Ran::from(third.wait_with_output().expect("its end")).fails_with(1);
+    assert!(third.stderr.contains("`shop` is being destroyed"), "{third:#?}");
+    nothing_is_left_over(&held.host, &[]);
+}
+
+#[test]
 fn a_destruction_that_was_cut_off_twice_with_the_router_and_in_a_deploy_ends_too() {
     let mut held = HeldHost::start();
     held.host.up(&Project::small("other"));
@@ -102,7 +128,7 @@ fn a_destruction_that_was_cut_off_twice_with_the_router_and_in_a_deploy_ends_too
     project.write("note", "second").commit("second");
     let deploy = held.deploy_up_to(&project, "build.done");
     let mut destroy = held.host.command(["destroy", "shop", "--confirm", "shop"]);
-    let destroy = destroy.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let destroy = destroy.stdout(Stdio::null()).stderr(Stdio::null());
     let mut destroy = destroy.spawn().expect("the binary");
     wait_for("the wish", Duration::from_secs(5), || (apps(&held.host) == ["other"]).then_some(()));
 
