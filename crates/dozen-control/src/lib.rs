@@ -39,6 +39,7 @@ mod reconcile;
 mod release_config;
 mod requests;
 mod router_link;
+mod router_process;
 mod routes;
 mod seal;
 pub mod server;

@@ -14,7 +14,10 @@ use std::{
     },
     path::PathBuf,
     process::{Command, Stdio},
-    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,7 @@ use crate::{
     error::ControlError,
     home::{self, Home},
     port_holder,
+    router_process::RouterProcess,
 };
 
 /// The uid of the router when the server runs as root: below those of the stages.
@@ -53,7 +57,7 @@ pub(crate) struct RouterLink {
     is_stale: Mutex<bool>,
     stale: Condvar,
     port: AtomicU16,
-    pid: AtomicU32,
+    process: Mutex<Option<Arc<RouterProcess>>>,
 }
 
 impl RouterLink {
@@ -71,7 +75,7 @@ impl RouterLink {
             is_stale: Mutex::new(false),
             stale: Condvar::new(),
             port: AtomicU16::new(0),
-            pid: AtomicU32::new(0),
+            process: Mutex::default(),
         }
     }
 
@@ -80,9 +84,13 @@ impl RouterLink {
         Some(self.port.load(Ordering::Relaxed)).filter(|port| *port != 0)
     }
 
-    /// The router's process, while it is known.
+    /// The router's process, while it lives.
     pub(crate) fn pid(&self) -> Option<u32> {
-        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+        self.living().map(|process| process.pid())
+    }
+
+    fn living(&self) -> Option<Arc<RouterProcess>> {
+        self.process.lock().clone().filter(|process| process.is_alive())
     }
 
     /// The addresses it was told to listen on, with the port that was taken.
@@ -95,23 +103,50 @@ impl RouterLink {
 
     /// Finds the router that lives, or binds the listeners and starts one.
     ///
+    /// One that was started with other settings hands over: it finishes what it holds, and the next
+    /// one goes on with the listeners that are still wanted.
+    ///
     /// # Errors
     /// [`ControlError::Listen`] when an address is taken by someone else.
     pub(crate) fn start(&self) -> Result<(), ControlError> {
         self.prepare_folder()?;
-        match self.adopt() {
-            Some((listeners, false)) => {
-                self.note_port(&listeners);
-                *self.launch.lock() = Some(self.launch_with(listeners, None)?);
-                return Ok(());
-            }
-            // It accepts nothing any more and ends with its last request: another one goes on.
-            Some((listeners, true)) => return self.start_with(listeners),
-            None => {}
+        let Some(found) = self.adopt() else { return self.start_with(self.complete(Vec::new())?) };
+        if !found.is_draining && self.is_as_wanted(&found) {
+            self.note_port(&found.listeners);
+            *self.launch.lock() = Some(self.launch_with(found.listeners, None)?);
+            return Ok(());
         }
+        // What cannot be bound is found out while the old one serves.
+        let listeners = self.complete(found.listeners)?;
+        if !found.is_draining {
+            tracing::info!("the router is started again with other settings");
+            // First, or a control that is killed here would leave two that route by different
+            // tables. Who connects meanwhile waits in the listeners' queues.
+            self.living().iter().for_each(|old| old.terminate());
+        }
+        self.start_with(listeners)
+    }
+
+    /// Whether a router does what it was told: the same addresses, the same trust.
+    fn is_as_wanted(&self, found: &Found) -> bool {
+        let is_wanted = |fd: &OwnedFd| self.listen.iter().any(|address| is_at(fd, *address));
+        let is_served = |address: &SocketAddr| found.listeners.iter().any(|fd| is_at(fd, *address));
+        found.listeners.iter().all(is_wanted)
+            && self.listen.iter().all(is_served)
+            && found.trusted_proxies == self.trusted_proxies
+    }
+
+    /// The listeners of all wanted addresses: those of `held`, the others bound anew.
+    fn complete(&self, mut held: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, ControlError> {
         let threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(8));
         let mut listeners = Vec::new();
         for address in &self.listen {
+            let (kept, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|fd| is_at(fd, *address));
+            held = others;
+            if !kept.is_empty() {
+                listeners.extend(kept);
+                continue;
+            }
             let bound = bind_listeners(*address, threads).map_err(|source| {
                 let taken = source.kind() == std::io::ErrorKind::AddrInUse;
                 let holder = taken.then(|| port_holder::holder_of(*address)).flatten();
@@ -119,7 +154,7 @@ impl RouterLink {
             })?;
             listeners.extend(bound);
         }
-        self.start_with(listeners)
+        Ok(listeners)
     }
 
     fn start_with(&self, listeners: Vec<OwnedFd>) -> Result<(), ControlError> {
@@ -135,16 +170,19 @@ impl RouterLink {
         Ok(())
     }
 
-    /// Asks a living router for copies of its listeners, and whether it is about to end.
-    fn adopt(&self) -> Option<(Vec<OwnedFd>, bool)> {
+    /// Asks a living router for copies of its listeners, and how it is set.
+    fn adopt(&self) -> Option<Found> {
         let mut client = self.connect()?;
         let status = client.status().ok()?;
+        let process = RouterProcess::of(status.pid);
+        // It answers after the handle was opened, so that is the handle of the one that answers.
         let listeners = client.listeners().ok()?;
-        self.pid.store(status.pid, Ordering::Relaxed);
+        *self.process.lock() = process.map(Arc::new);
         let mut generation = self.generation.lock();
         *generation = (*generation).max(status.generation);
         *self.client.lock() = Some(client);
-        Some((listeners, status.draining))
+        let trusted_proxies = status.trusted_proxies;
+        Some(Found { listeners, is_draining: status.draining, trusted_proxies })
     }
 
     fn connect(&self) -> Option<RouterClient> {
@@ -217,7 +255,7 @@ impl RouterLink {
         // control has told it to; see the server's way to its end.
         command.arg("router").env_clear().stdout(Stdio::null()).stderr(Stdio::inherit()).process_group(0);
         let child = launch.spawn(&mut command).map_err(ControlError::io("start the router"))?;
-        self.pid.store(child.id(), Ordering::Relaxed);
+        *self.process.lock() = RouterProcess::of(child.id()).map(Arc::new);
         // Not waited for by its parent alone: the watcher below reaps it.
         std::thread::spawn(move || {
             let mut child = child;
@@ -230,11 +268,7 @@ impl RouterLink {
     ///
     /// True when a new one was started: then the table has to be published again.
     pub(crate) fn revive(&self) -> Result<bool, ControlError> {
-        let alive = self
-            .pid()
-            .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()))
-            .is_some_and(is_alive);
-        if alive {
+        if self.living().is_some() {
             return Ok(false);
         }
         // Calls that wait on the socket are answered by the next router, so it stays the same one.
@@ -249,18 +283,12 @@ impl RouterLink {
 
     /// Sleeps until the router ends, at most for `rest` times fifty: an idle server stays idle.
     pub(crate) fn wait_for_end(&self, rest: Duration) {
-        use rustix::{
-            event::{PollFd, PollFlags, Timespec, poll},
-            process::{Pid, PidfdFlags, pidfd_open},
-        };
-        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        let Some(Ok(handle)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
-            std::thread::sleep(rest);
-            return;
-        };
-        let mut polled = [PollFd::new(&handle, PollFlags::IN)];
-        let limit = Timespec::try_from(rest * 50).ok();
-        let _ = poll(&mut polled, limit.as_ref());
+        match self.living() {
+            Some(process) => {
+                process.ends_within(rest * 50);
+            }
+            None => std::thread::sleep(rest),
+        }
     }
 
     /// Gives the router a table and waits until every thread routes by it.
@@ -336,23 +364,26 @@ impl RouterLink {
 
     /// Ends the router: it finishes what it holds.
     pub(crate) fn stop(&self) {
-        if let Some(pid) = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        self.living().iter().for_each(|process| process.terminate());
         *self.launch.lock() = None;
     }
+}
+
+/// A router that an earlier control has left.
+struct Found {
+    listeners: Vec<OwnedFd>,
+    is_draining: bool,
+    trusted_proxies: Vec<IpAddr>,
+}
+
+/// Whether a listener is the one of an address that was asked for; port 0 is any port.
+fn is_at(listener: &OwnedFd, wanted: SocketAddr) -> bool {
+    let bound =
+        rustix::net::getsockname(listener.as_fd()).ok().and_then(|any| SocketAddr::try_from(any).ok());
+    bound.is_some_and(|bound| bound == wanted || (wanted.port() == 0 && bound.ip() == wanted.ip()))
 }
 
 /// Whether this is the control socket and not the stand-in of a router that was adopted.
 fn is_socket(fd: &OwnedFd) -> bool {
     rustix::net::sockopt::socket_type(fd).is_ok()
-}
-
-/// A zombie is not alive, and its number cannot be another's before it is reaped.
-fn is_alive(pid: rustix::process::Pid) -> bool {
-    use rustix::process::{PidfdFlags, pidfd_open};
-    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-    let mut polled = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(0))
 }

@@ -25,7 +25,12 @@ impl Control {
         let stages = self.store.stages()?;
         let mut instances = 0;
         for stage in &stages {
-            instances += self.store.open_launches(stage.key.id)?.len();
+            // Those of formations, not what drains or runs once.
+            let open = self.store.open_launches(stage.key.id)?;
+            let serves = |launch: &&LaunchRow| {
+                launch.purpose == Purpose::Service && launch.state == LaunchState::Serving
+            };
+            instances += open.iter().filter(serves).count();
         }
         Ok(ServerInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),

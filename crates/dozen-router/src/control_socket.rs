@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
@@ -39,6 +40,7 @@ pub(crate) struct ControlSocket {
     pub(crate) counters: Arc<Counters>,
     pub(crate) listeners: Vec<OwnedFd>,
     pub(crate) threads: usize,
+    pub(crate) trusted_proxies: Arc<[IpAddr]>,
     pub(crate) state_dir: PathBuf,
     /// Held while a table is stored and swapped: one after the other.
     pub(crate) swapping: Mutex<()>,
@@ -116,6 +118,7 @@ impl ControlSocket {
                 generation: self.board.routes().generation,
                 threads: self.threads,
                 held: self.board.held(),
+                trusted_proxies: self.trusted_proxies.to_vec(),
                 ..self.counters.status()
             }),
             Request::CloseUpgraded { endpoint } => Answer::Closing(self.board.close_upgraded(&endpoint)),

@@ -3,7 +3,7 @@
 //! Requests are objects with one key, such as `{"set_table": {…}}` or `{"in_flight": {}}`; so are
 //! the answers. Only root and the router's own user may speak it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use dozen_model::route_table::RouteTable;
 use serde::{Deserialize, Serialize};
@@ -83,4 +83,7 @@ pub struct RouterStatus {
     pub dropped_lines: u64,
     /// Whether the router is on its way out.
     pub draining: bool,
+    /// The proxies it was told to believe.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
 }

@@ -89,6 +89,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         counters: Arc::clone(&counters),
         listeners: options.listeners,
         threads,
+        trusted_proxies: Arc::clone(&trusted_proxies),
         state_dir: options.state_dir,
         swapping: Mutex::new(()),
     };

@@ -1,8 +1,14 @@
 //! The router is killed: with control alive, dead, and at the same moment.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    time::Duration,
+};
 
-use super::processes::{is_alive, kill, pid_of};
+use super::{
+    load::Load,
+    processes::{instances, is_alive, kill, pid_of},
+};
 use crate::{
     client,
     host::{TestHost, wait_for},
@@ -108,4 +114,56 @@ fn control_and_router_killed_at_once_come_back_and_the_app_never_stopped() {
     host.dozen(["ps", "restart", "-a", "shop"]).succeeds();
     requests_are_answered(&host);
     wait_for("the old instance to end", Duration::from_secs(10), || (!is_alive(app)).then_some(()));
+}
+
+/// An address that nobody listens on.
+fn free_address() -> String {
+    let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    somebody.local_addr().expect("its address").to_string()
+}
+
+#[test]
+fn a_router_with_other_settings_hands_over_without_losing_a_request() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    host.dozen(["run", "-a", "shop", "--detach", "--", "sleep", "60"]).succeeds();
+    let (router, port) = (host.router_pid(), host.port());
+    let slow = std::thread::spawn(move || client::get(port, "shop.localhost", "/slow"));
+    wait_for("the request to be in flight", Duration::from_secs(5), || {
+        instances(&host, "shop").iter().any(|row| row["in_flight"] == 1).then_some(())
+    });
+    let load = Load::on(&host, "shop");
+
+    host.kill_control();
+    host.set_env("DOZEN_TRUSTED_PROXIES", "127.0.0.1");
+    host.start_server();
+
+    let info = host.dozen(["server", "status", "--json"]).succeeds().json();
+    assert_ne!(info["router_pid"], router);
+    assert_eq!(info["instances"], 1, "what runs once is none: {info}");
+    requests_are_answered(&host);
+    load.stop();
+    assert_eq!(slow.join().expect("the request").status, 200);
+    wait_for("the old router to end", Duration::from_secs(10), || (!is_alive(router)).then_some(()));
+
+    let second = host.router_pid();
+    host.kill_control();
+    host.start_server();
+    assert_eq!(host.router_pid(), second, "the same settings need no other router");
+}
+
+#[test]
+fn a_router_at_another_address_is_started_where_the_server_says_it_listens() {
+    let mut host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let (router, old) = (host.router_pid(), host.port());
+    host.kill_control();
+
+    host.set_env("DOZEN_LISTEN", &free_address());
+    host.start_server();
+
+    assert_ne!(host.port(), old);
+    requests_are_answered(&host);
+    wait_for("the old router to end", Duration::from_secs(10), || (!is_alive(router)).then_some(()));
+    client::try_request(old, REQUEST).expect_err("nobody listens there any more");
 }
