@@ -29,6 +29,7 @@ mod ending;
 pub mod engine;
 mod error;
 mod hints;
+mod history;
 mod home;
 mod launcher;
 mod one_off;

@@ -234,10 +234,10 @@ impl Control {
         for launch in self.store.open_launches(stage.key.id)? {
             let of_open_deploy = launch.deploy.is_some_and(|id| open.contains(&id));
             let is_step = launch.purpose == Purpose::ReleasePhase || launch.state == LaunchState::Starting;
+            if let Some(port) = launch.port {
+                self.ports.hold(port);
+            }
             if is_step && of_open_deploy {
-                if let Some(port) = launch.port {
-                    self.ports.hold(port);
-                }
                 continue;
             }
             let adopted = self.adopt_launch(&stage.key, &launch);

@@ -45,9 +45,13 @@ impl Control {
             created_at: 0,
         };
         let plan = dozen_services::driver(kind)?.plan(&self.service_request(&stage.key, &row, None)?)?;
-        self.store.create_service(stage.key.id, &row)?;
+        let id = self.store.create_service(stage.key.id, &row)?;
         self.reach(Place::ServiceRecorded);
-        self.make_service(&stage.key, &plan)?;
+        if let Err(error) = self.make_service(&stage.key, &plan) {
+            // Refused: it must not be there for who tries again.
+            self.store.forget_service(id)?;
+            return Err(error);
+        }
         Ok(plan.warnings)
     }
 
@@ -208,5 +212,16 @@ mod tests {
         attach("beside", "/data/others").unwrap();
         let again = AttachService { var: Some("ALSO".parse().unwrap()), ..AttachService::default() };
         control.attach_service(&shop, &"media".parse().unwrap(), &again, "me").unwrap();
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_made_can_be_tried_again() {
+        let (_folder, control) = temporary_control();
+        let shop = stage(&control, "shop");
+        let in_the_way = control.services_folder(shop.key.id);
+        std::fs::write(&in_the_way, "").unwrap();
+        assert!(control.create_service(&shop, &service("db", "sqlite")).is_err());
+        std::fs::remove_file(in_the_way).unwrap();
+        control.create_service(&shop, &service("db", "sqlite")).unwrap();
     }
 }

@@ -71,6 +71,14 @@ impl Store {
         Ok(connection.last_insert_rowid())
     }
 
+    /// Forgets a service that nothing is attached to.
+    pub(crate) fn forget_service(&self, id: i64) -> Result<(), ControlError> {
+        let sql = "DELETE FROM services WHERE id = ?1
+                   AND NOT EXISTS (SELECT 1 FROM attachments WHERE service = ?1)";
+        self.lock().execute(sql, [id])?;
+        Ok(())
+    }
+
     /// What is attached to the next release, by var.
     pub(crate) fn attachments(&self, stage: i64) -> Result<Vec<AttachmentRow>, ControlError> {
         let connection = self.lock();
