@@ -204,8 +204,10 @@ mod tests {
             control.create_service(&shop, &CreateService { path, ..service(name, "volume") }).unwrap();
             control.attach_service(&shop, &name.parse().unwrap(), &AttachService::default(), "me")
         };
-        attach("media", "/data/files").unwrap();
-        for (name, path) in [("same", "/data/files"), ("inside", "/data/files/a"), ("around", "/data")] {
+        attach("media", "/data/files/media").unwrap();
+        for (name, path) in
+            [("same", "/data/files/media"), ("inside", "/data/files/media/a"), ("around", "/data/files")]
+        {
             let refused = attach(name, path).unwrap_err();
             assert!(matches!(refused, ControlError::MountTaken { .. }), "{refused}");
         }
