@@ -96,7 +96,8 @@ impl Store {
     /// Whether any secret is stored: then the key may not be made anew.
     pub(crate) fn has_secrets(&self) -> Result<bool, ControlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)
-                   OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)";
+                   OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)
+                   OR EXISTS (SELECT 1 FROM deploys WHERE sealed_request IS NOT NULL)";
         Ok(self.lock().query_row(sql, [], |row| row.get(0))?)
     }
 }

@@ -277,3 +277,18 @@ fn a_migration_that_cannot_run_is_no_damage() {
     let error = Store::open(&path).unwrap_err();
     assert!(matches!(error, ControlError::Store(_)), "{error}");
 }
+
+#[test]
+fn a_change_that_waits_needs_the_key_that_sealed_it() {
+    let (_folder, store, stage) = store();
+    assert!(!store.has_secrets().unwrap());
+    let source = DeploySource::default();
+    let new = NewDeploy {
+        kind: DeployKind::Config,
+        source: &source,
+        sealed_request: Some(&|_| vec![1]),
+        who: "me",
+    };
+    store.queue_deploy(stage, &new, |_| Ok(())).unwrap();
+    assert!(store.has_secrets().unwrap());
+}
