@@ -114,6 +114,16 @@ impl Control {
         }
     }
 
+    /// Names of all instances that a stage wants while it is not stopped.
+    pub(crate) fn names_of_all(&self, stage: &StageRow, loaded: &Loaded) -> Vec<InstanceName> {
+        let of_type = |process: &ProcessType| {
+            let process = process.clone();
+            let count = self.wanted(stage, &loaded.image, &process);
+            (1..=count).map(move |number| InstanceName { process: process.clone(), number })
+        };
+        loaded.image.processes.keys().flat_map(of_type).collect()
+    }
+
     /// Writes the row of a process that is about to start.
     pub(crate) fn record_launch(
         &self,

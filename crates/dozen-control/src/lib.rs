@@ -49,8 +49,6 @@ mod stand;
 mod status;
 mod store;
 mod strays;
-#[cfg(test)]
-mod temporary_control;
 mod watch;
 mod worker;
 

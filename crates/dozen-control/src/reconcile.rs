@@ -58,12 +58,7 @@ impl Control {
         if stage.stopped {
             return Vec::new();
         }
-        let of_type = |process: &dozen_model::names::ProcessType| {
-            let process = process.clone();
-            let count = self.wanted(stage, &loaded.image, &process);
-            (1..=count).map(move |number| InstanceName { process: process.clone(), number })
-        };
-        loaded.image.processes.keys().flat_map(of_type).collect()
+        self.names_of_all(stage, loaded)
     }
 
     /// Open launches of the formation: those to keep and those to end. Of two with one name the

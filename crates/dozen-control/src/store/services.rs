@@ -9,9 +9,9 @@ use crate::error::ControlError;
 /// A backing service of a stage.
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceRow {
-    /// Row id, also the name of its data folder.
+    /// Row id.
     pub id: i64,
-    /// Its name.
+    /// Its name, also that of its data folder within its stage's.
     pub name: ServiceName,
     /// Its kind, such as `sqlite`.
     pub kind: String,
