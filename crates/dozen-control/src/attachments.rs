@@ -26,7 +26,7 @@ use crate::{
 impl Control {
     /// The folder with the data of a stage's services.
     pub(crate) fn services_folder(&self, stage: i64) -> PathBuf {
-        self.home.service(stage)
+        self.home.services(stage)
     }
 
     /// Runs the steps of a plan.
@@ -139,20 +139,30 @@ impl Control {
     }
 
     /// Whether only one process at a time can write to a bound service.
-    pub(crate) fn has_single_writer(&self, bound: &[Bound]) -> bool {
-        bound.iter().any(|one| one.kind == ServiceKind::Sqlite.as_str())
+    pub(crate) fn has_single_writer(&self, bound: &[Bound]) -> Result<bool, ControlError> {
+        for one in bound {
+            if plan_of(&one.name, &one.kind, one.path.as_deref())?.is_some_and(|plan| plan.single_writer) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
-/// What a service mounts into an instance; an external one nothing.
-fn mounts_of(name: &ServiceName, kind: &str, path: Option<&str>) -> Result<Vec<ServiceMount>, ControlError> {
+/// The plan of a service that was made here; an external one has none without its URL.
+fn plan_of(name: &ServiceName, kind: &str, path: Option<&str>) -> Result<Option<ServicePlan>, ControlError> {
     let kind = kind_of(kind)?;
     if kind == ServiceKind::External {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut request = ServiceRequest::new(name.clone(), kind);
     request.path = mount_path(path)?;
-    Ok(driver(kind)?.plan(&request)?.mounts)
+    Ok(Some(driver(kind)?.plan(&request)?))
+}
+
+/// What a service mounts into an instance.
+fn mounts_of(name: &ServiceName, kind: &str, path: Option<&str>) -> Result<Vec<ServiceMount>, ControlError> {
+    Ok(plan_of(name, kind, path)?.map(|plan| plan.mounts).unwrap_or_default())
 }
 
 /// Refuses services of one release of which one would hide another, or lie inside it.

@@ -8,7 +8,7 @@
 //!   cache/               dependency layers by key, tools
 //!   incoming/            uploaded trees, by deploy id
 //!   builds/              one folder for each running build, gone with it
-//!   services/            data of sqlite and volume services, by service id
+//!   services/            data of sqlite and volume services, by stage id
 //!   logs/APP/STAGE/      app streams and our own lines
 //!   deploys/APP/STAGE/   the events of each deploy
 //!   router/              what the router writes: its table, access lines
@@ -137,9 +137,9 @@ impl Home {
         self.root.join("builds").join(deploy.to_string())
     }
 
-    /// Data of a service.
-    pub fn service(&self, service: i64) -> PathBuf {
-        self.root.join("services").join(service.to_string())
+    /// Data of a stage's services.
+    pub fn services(&self, stage: i64) -> PathBuf {
+        self.root.join("services").join(stage.to_string())
     }
 
     /// Log streams of a stage.

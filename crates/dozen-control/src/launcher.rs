@@ -114,6 +114,16 @@ impl Control {
         }
     }
 
+    /// Names of all instances that a stage wants while it is not stopped.
+    pub(crate) fn names_of_all(&self, stage: &StageRow, loaded: &Loaded) -> Vec<InstanceName> {
+        let of_type = |process: &ProcessType| {
+            let process = process.clone();
+            let count = self.wanted(stage, &loaded.image, &process);
+            (1..=count).map(move |number| InstanceName { process: process.clone(), number })
+        };
+        loaded.image.processes.keys().flat_map(of_type).collect()
+    }
+
     /// Writes the row of a process that is about to start.
     pub(crate) fn record_launch(
         &self,
@@ -166,15 +176,13 @@ impl Control {
         }
     }
 
-    /// Takes over a process that an earlier control, or a dead shim, left.
+    /// Takes over a process that an earlier control, or a dead shim, left. Its port is held already:
+    /// since it was given, or since this server found the row.
     pub(crate) fn adopt_launch(
         &self,
         stage: &StageKey,
         launch: &LaunchRow,
     ) -> Result<Adoption, ControlError> {
-        if let Some(port) = launch.port {
-            self.ports.hold(port);
-        }
         let again = || -> Result<LaunchSpec, RunError> {
             let refused = |error: ControlError| RunError::BadCommand {
                 process: launch.name.to_string(),
@@ -351,14 +359,17 @@ impl Control {
     pub(crate) fn clear_launch(&self, launch: &LaunchRow, outcome: &str) -> Result<(), ControlError> {
         self.store.end_launch(&launch.id, outcome)?;
         self.reach(Place::EndRecorded);
-        match self.supervisor.remove(&launch_id(launch)) {
-            Err(RunError::StillRuns { id }) => self.remove_later(id),
-            removed => removed?,
-        }
+        // Before its folder goes, which may fail: nobody else would ever give the port back.
         if let Some(port) = launch.port {
             self.ports.release(port);
         }
-        Ok(())
+        match self.supervisor.remove(&launch_id(launch)) {
+            Err(RunError::StillRuns { id }) => {
+                self.remove_later(id);
+                Ok(())
+            }
+            removed => Ok(removed?),
+        }
     }
 
     fn remove_later(&self, id: LaunchId) {

@@ -29,6 +29,7 @@ mod ending;
 pub mod engine;
 mod error;
 mod hints;
+mod history;
 mod home;
 mod launcher;
 mod one_off;
@@ -49,8 +50,6 @@ mod stand;
 mod status;
 mod store;
 mod strays;
-#[cfg(test)]
-mod temporary_control;
 mod watch;
 mod worker;
 

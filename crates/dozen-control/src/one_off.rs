@@ -126,7 +126,7 @@ mod tests {
     use dozen_model::release::ReleaseNumber;
 
     use super::*;
-    use crate::temporary_control::{stage, temporary_control};
+    use crate::stand::Stand;
 
     #[test]
     fn the_log_names_the_program_and_no_other_word() {
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn the_words_of_a_one_off_process_are_kept_sealed_and_until_its_end() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
         let words = vec!["PGPASSWORD=hunter2-hunter2 psql".to_owned()];
         let new = NewLaunch {
             command: Some(words.clone()),

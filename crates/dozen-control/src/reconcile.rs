@@ -58,12 +58,7 @@ impl Control {
         if stage.stopped {
             return Vec::new();
         }
-        let of_type = |process: &dozen_model::names::ProcessType| {
-            let process = process.clone();
-            let count = self.wanted(stage, &loaded.image, &process);
-            (1..=count).map(move |number| InstanceName { process: process.clone(), number })
-        };
-        loaded.image.processes.keys().flat_map(of_type).collect()
+        self.names_of_all(stage, loaded)
     }
 
     /// Open launches of the formation: those to keep and those to end. Of two with one name the
@@ -234,10 +229,10 @@ impl Control {
         for launch in self.store.open_launches(stage.key.id)? {
             let of_open_deploy = launch.deploy.is_some_and(|id| open.contains(&id));
             let is_step = launch.purpose == Purpose::ReleasePhase || launch.state == LaunchState::Starting;
+            if let Some(port) = launch.port {
+                self.ports.hold(port);
+            }
             if is_step && of_open_deploy {
-                if let Some(port) = launch.port {
-                    self.ports.hold(port);
-                }
                 continue;
             }
             let adopted = self.adopt_launch(&stage.key, &launch);

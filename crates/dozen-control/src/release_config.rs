@@ -39,7 +39,7 @@ pub(crate) struct Value {
 pub(crate) struct Bound {
     /// The config var.
     pub var: ConfigVar,
-    /// Row id of the service, the name of its data folder.
+    /// Row id of the service.
     pub service: i64,
     /// Its name.
     pub name: ServiceName,

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use dozen_model::{
+    manifest::ProcessSettings,
     names::{AppName, ConfigVar, Domain, ProcessType, StageName},
     release::ReleaseNumber,
     suggestion::nearest,
@@ -23,9 +24,6 @@ use crate::{
     store::{DeployKind, DeployRow, ForFirst, NewDeploy, StageRow},
     worker::Job,
 };
-
-/// More instances of one type than this are a slip of the finger.
-const MOST_INSTANCES: u32 = 200;
 
 impl Control {
     /// A stage by its names.
@@ -237,8 +235,9 @@ impl Control {
     ) -> Result<Arc<ProgressLog>, ControlError> {
         for (process, count) in &counts {
             self.known_process(stage, process.as_str())?;
-            if *count > MOST_INSTANCES {
-                let (process, count, limit) = (process.to_string(), *count, MOST_INSTANCES);
+            let limit = ProcessSettings::MOST_INSTANCES;
+            if *count > limit {
+                let (process, count) = (process.to_string(), *count);
                 return Err(ControlError::TooMany { process, count, limit });
             }
         }

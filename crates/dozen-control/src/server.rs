@@ -19,7 +19,7 @@ use crate::{
 
 /// How often the router is looked after.
 const ROUTER_BEAT: Duration = Duration::from_millis(200);
-/// How often logs are trimmed.
+/// How often logs, and what is known of what has ended, are trimmed.
 const LOG_BEAT: Duration = Duration::from_secs(600);
 
 /// Runs the server until it is told to end.
@@ -132,7 +132,7 @@ fn keep_logs(control: &Arc<Control>) {
     std::thread::spawn(move || {
         while !control.is_ending() {
             std::thread::sleep(LOG_BEAT);
-            if let Err(error) = control.trim_logs() {
+            if let Err(error) = control.trim_logs().and_then(|()| control.trim_history()) {
                 tracing::warn!("{error}");
             }
         }

@@ -45,9 +45,13 @@ impl Control {
             created_at: 0,
         };
         let plan = dozen_services::driver(kind)?.plan(&self.service_request(&stage.key, &row, None)?)?;
-        self.store.create_service(stage.key.id, &row)?;
+        let id = self.store.create_service(stage.key.id, &row)?;
         self.reach(Place::ServiceRecorded);
-        self.make_service(&stage.key, &plan)?;
+        if let Err(error) = self.make_service(&stage.key, &plan) {
+            // Refused: it must not be there for who tries again.
+            self.store.forget_service(id)?;
+            return Err(error);
+        }
         Ok(plan.warnings)
     }
 
@@ -154,10 +158,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{
-        api::wire::ConfigChange,
-        temporary_control::{stage, temporary_control},
-    };
+    use crate::{api::wire::ConfigChange, stand::Stand};
 
     fn service(name: &str, kind: &str) -> CreateService {
         CreateService { name: name.parse().unwrap(), kind: kind.into(), url: None, path: None }
@@ -165,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_service_does_not_take_the_place_of_a_var_that_is_set() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
         control.create_service(&shop, &service("db", "sqlite")).unwrap();
         let set = BTreeMap::from([("DATABASE_URL".to_owned(), "aHVudGVyMg==".to_owned())]);
         let change = ConfigChange { set, unset: Vec::new() };
@@ -182,8 +183,8 @@ mod tests {
 
     #[test]
     fn an_external_service_is_attached_by_what_its_url_speaks() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
         let url = Some("postgres://ann:hunter2@db.example.org/shop".to_owned());
         control.create_service(&shop, &CreateService { url, ..service("main", "external") }).unwrap();
         let name = "main".parse().unwrap();
@@ -193,20 +194,33 @@ mod tests {
 
     #[test]
     fn two_services_are_not_attached_at_one_path() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
         let attach = |name: &str, path: &str| {
             let path = Some(path.to_owned());
             control.create_service(&shop, &CreateService { path, ..service(name, "volume") }).unwrap();
             control.attach_service(&shop, &name.parse().unwrap(), &AttachService::default(), "me")
         };
-        attach("media", "/data/files").unwrap();
-        for (name, path) in [("same", "/data/files"), ("inside", "/data/files/a"), ("around", "/data")] {
+        attach("media", "/data/files/media").unwrap();
+        for (name, path) in
+            [("same", "/data/files/media"), ("inside", "/data/files/media/a"), ("around", "/data/files")]
+        {
             let refused = attach(name, path).unwrap_err();
             assert!(matches!(refused, ControlError::MountTaken { .. }), "{refused}");
         }
         attach("beside", "/data/others").unwrap();
         let again = AttachService { var: Some("ALSO".parse().unwrap()), ..AttachService::default() };
         control.attach_service(&shop, &"media".parse().unwrap(), &again, "me").unwrap();
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_made_can_be_tried_again() {
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
+        let in_the_way = control.services_folder(shop.key.id);
+        std::fs::write(&in_the_way, "").unwrap();
+        assert!(control.create_service(&shop, &service("db", "sqlite")).is_err());
+        std::fs::remove_file(in_the_way).unwrap();
+        control.create_service(&shop, &service("db", "sqlite")).unwrap();
     }
 }

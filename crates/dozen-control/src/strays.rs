@@ -67,12 +67,12 @@ fn folders_in(folder: &std::path::Path) -> Vec<(String, PathBuf)> {
 mod tests {
     use std::fs;
 
-    use crate::temporary_control::{stage, temporary_control};
+    use crate::stand::Stand;
 
     #[test]
     fn data_of_an_app_that_the_database_does_not_know_is_kept_and_given_to_nobody() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
         let stray = shop.key.id + 6;
         let of_a_newer_app = [
             format!("services/{stray}/db"),
@@ -88,6 +88,9 @@ mod tests {
         for path in &of_a_newer_app {
             assert!(control.home.root().join(path).is_dir(), "{path}");
         }
-        assert!(stage(&control, "another").key.id > stray, "it would find the other's data");
+        let name = "another".parse().unwrap();
+        control.store.create_app(&name).unwrap();
+        let another = control.store.stages().unwrap().into_iter().find(|row| row.key.app == name).unwrap();
+        assert!(another.key.id > stray, "it would find the other's data");
     }
 }

@@ -18,6 +18,9 @@ use crate::{
 /// The last end of each launch that was told, in unix nanoseconds.
 type Told = std::collections::HashMap<String, u64>;
 
+/// So many are remembered before those that are gone are forgotten.
+const MANY_TOLD: usize = 500;
+
 impl Control {
     /// Starts the thread.
     pub(crate) fn watch_instances(self: &Arc<Self>) {
@@ -47,6 +50,10 @@ impl Control {
                 }
             });
             return Ok(());
+        }
+        if told.len() >= MANY_TOLD {
+            let is_there = |id: &str| id.parse().is_ok_and(|id| self.supervisor.status(&id).is_ok());
+            told.retain(|id, _| is_there(id));
         }
         // The next incarnation may run already when an end is heard of; each end is told once.
         let end = event.state.reported.last_exit.as_ref().map(|exit| exit.at);

@@ -148,13 +148,6 @@ impl AppManifest {
         settings.cpu = settings.cpu.or(self.limits.cpu);
         settings
     }
-
-    /// Whether the router holds unsafe requests from the start of the release phase to the route
-    /// swap: as `[release] hold_unsafe` says, else when a declared service has a single writer.
-    pub fn holds_unsafe(&self) -> bool {
-        let single_writer = || self.services.values().any(|service| service.kind == ServiceKind::Sqlite);
-        self.release.hold_unsafe.unwrap_or_else(single_writer)
-    }
 }
 
 /// Whether a value is what nobody wrote: such a value is left out of an image's JSON.

@@ -101,8 +101,6 @@ pub enum Hold {
     None,
     /// Those that may change something: all methods but GET, HEAD, OPTIONS and TRACE.
     Unsafe,
-    /// All.
-    All,
 }
 
 /// How to reach one instance.

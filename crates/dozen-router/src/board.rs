@@ -146,7 +146,6 @@ impl Stage {
     pub(crate) fn holds(&self, method: &Method) -> bool {
         match self.hold {
             Hold::None => false,
-            Hold::All => true,
             Hold::Unsafe => is_unsafe(method),
         }
     }

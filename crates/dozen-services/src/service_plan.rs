@@ -70,10 +70,3 @@ pub struct ServiceMount {
     /// Whether the instance may write there.
     pub writable: bool,
 }
-
-impl ServicePlan {
-    /// The value of one config var of the plan.
-    pub fn value(&self, name: &ConfigVar) -> Option<&[u8]> {
-        self.vars.iter().find(|(var, _)| var == name).map(|(_, value)| value.as_slice())
-    }
-}

@@ -94,7 +94,13 @@ impl Declared<'_> {
         if let Some(row) = rows.iter().find(|row| row.var == var) {
             if Some(row.service) != id {
                 let other = self.change.control.service_name(self.change.key(), row.service)?;
-                progress.warn(format!("`{}` is not attached: `{var}` is attached to `{other}`", self.name));
+                let text = format!("`{}` is not attached: `{var}` is attached to `{other}`", self.name);
+                // Where its user put another one there, that is no news.
+                if self.manifest.services.contains_key(&other) {
+                    progress.warn(text);
+                } else {
+                    progress.line(text);
+                }
             }
             return Ok(None);
         }
@@ -181,8 +187,8 @@ mod tests {
     use crate::{
         api::wire::DeploySource,
         control::Control,
+        stand::Stand,
         store::{NewDeploy, StageRow},
-        temporary_control::{stage, temporary_control},
     };
 
     /// A change of a stage that is about to be assembled.
@@ -212,20 +218,20 @@ mod tests {
 
     #[test]
     fn a_change_that_waited_does_not_take_a_var_from_the_one_before_it() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
-        let service = sqlite(&control, &shop, "db");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
+        let service = sqlite(control, &shop, "db");
         let var: ConfigVar = "DATABASE_URL".parse().unwrap();
         let manifest = AppManifest::default();
 
-        let attach = change(&control, &shop, DeployKind::Attach);
+        let attach = change(control, &shop, DeployKind::Attach);
         let asked = ChangeRequest { attach: vec![(var.clone(), service)], ..ChangeRequest::default() };
         let refused = attachments_of(&attach, &asked, &manifest, &set("DATABASE_URL"));
         assert!(matches!(refused, Err(ControlError::VarSet { .. })));
         assert_eq!(attachments_of(&attach, &asked, &manifest, &set("OTHER")).unwrap().len(), 1);
 
         control.store.replace_attachments(shop.key.id, &[AttachmentRow { var, service }]).unwrap();
-        let config = change(&control, &shop, DeployKind::Config);
+        let config = change(control, &shop, DeployKind::Config);
         let asked = ChangeRequest {
             set: BTreeMap::from([("DATABASE_URL".into(), "eA==".into())]),
             ..ChangeRequest::default()
@@ -257,13 +263,13 @@ mod tests {
 
     #[test]
     fn each_declared_service_gets_a_var_of_its_own_and_keeps_it() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
         let one = "[services.db]\nkind = \"sqlite\"\n";
         let two = format!("{one}[services.audit]\nkind = \"sqlite\"\n");
-        assert_eq!(deployed(&control, &shop, one), (vec!["DATABASE_URL db".into()], vec![]));
+        assert_eq!(deployed(control, &shop, one), (vec!["DATABASE_URL db".into()], vec![]));
         for _ in 0..2 {
-            let (words, warnings) = deployed(&control, &shop, &two);
+            let (words, warnings) = deployed(control, &shop, &two);
             assert_eq!(words, ["AUDIT_URL audit", "DATABASE_URL db"]);
             assert!(warnings.is_empty(), "{warnings:?}");
         }
@@ -271,32 +277,37 @@ mod tests {
 
     #[test]
     fn a_declared_service_that_is_not_as_declared_is_said() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
         let volume = |path: &str| format!("[services.media]\nkind = \"volume\"\npath = \"{path}\"\n");
-        deployed(&control, &shop, &volume("/data/old"));
-        let (_, warnings) = deployed(&control, &shop, &volume("/data/new"));
+        deployed(control, &shop, &volume("/data/old"));
+        let (_, warnings) = deployed(control, &shop, &volume("/data/new"));
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains("`/data/new`") && warnings[0].contains("`/data/old`"), "{warnings:?}");
 
-        let other = sqlite(&control, &shop, "other");
+        let other = sqlite(control, &shop, "other");
         let row = AttachmentRow { var: "DATABASE_URL".parse().unwrap(), service: other };
         control.store.replace_attachments(shop.key.id, &[row]).unwrap();
-        let (words, warnings) = deployed(&control, &shop, "[services.db]\nkind = \"sqlite\"\n");
+        let (words, warnings) = deployed(control, &shop, "[services.db]\nkind = \"sqlite\"\n");
         assert_eq!(words, ["DATABASE_URL other"], "its user put another one there");
+        assert!(warnings.is_empty(), "{warnings:?}");
+
+        let both = "[services.other]\nkind = \"sqlite\"\n[services.db]\nkind = \"sqlite\"\n\
+                    attach = \"DATABASE_URL\"\n";
+        let (_, warnings) = deployed(control, &shop, both);
         assert!(warnings[0].contains("`db` is not attached"), "{warnings:?}");
     }
 
     #[test]
     fn a_declared_service_over_the_mount_of_another_is_refused_and_not_made() {
-        let (_folder, control) = temporary_control();
-        let shop = stage(&control, "shop");
-        let service = sqlite(&control, &shop, "other");
+        let stand = Stand::new();
+        let (control, shop) = (&stand.control, stand.stage());
+        let service = sqlite(control, &shop, "other");
         let row = AttachmentRow { var: "OTHER_URL".parse().unwrap(), service };
         control.store.replace_attachments(shop.key.id, &[row]).unwrap();
         let toml = "[services.media]\nkind = \"volume\"\npath = \"/data/other\"\n";
         let (manifest, _) = AppManifest::read(Some(toml.as_bytes()), None).unwrap();
-        let change = change(&control, &shop, DeployKind::Deploy);
+        let change = change(control, &shop, DeployKind::Deploy);
         let refused = attachments_of(&change, &ChangeRequest::default(), &manifest, &BTreeMap::new());
         assert!(matches!(refused, Err(ControlError::MountTaken { .. })));
         assert_eq!(control.store.services(shop.key.id).unwrap().len(), 1);

@@ -62,7 +62,11 @@ impl Control {
     pub(crate) fn holds_writes(&self, stage: &StageRow, loaded: &Loaded) -> Result<bool, ControlError> {
         let Some(current) = stage.current else { return Ok(false) };
         let asked = loaded.manifest.release.hold_unsafe;
-        if !asked.unwrap_or_else(|| self.has_single_writer(&loaded.config.bound)) {
+        let holds = match asked {
+            Some(asked) => asked,
+            None => self.has_single_writer(&loaded.config.bound)?,
+        };
+        if !holds {
             return Ok(false);
         }
         let serving = self.store.release(stage.key.id, current)?;

@@ -74,12 +74,7 @@ fn wanted(change: &Change, loaded: &Loaded) -> Vec<InstanceName> {
     if change.stage.stopped && change.deploy.kind != DeployKind::Deploy {
         return Vec::new();
     }
-    let count = |process: &ProcessType| change.control.wanted(&change.stage, &loaded.image, process);
-    let of_type = |process: &ProcessType| {
-        let process = process.clone();
-        (1..=count(&process)).map(move |number| InstanceName { process: process.clone(), number })
-    };
-    loaded.image.processes.keys().flat_map(of_type).collect()
+    change.control.names_of_all(&change.stage, loaded)
 }
 
 fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Result<LaunchRow, ControlError> {

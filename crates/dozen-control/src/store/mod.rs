@@ -19,6 +19,7 @@ mod config;
 mod deploys;
 mod domains;
 mod first;
+mod history;
 mod launches;
 mod releases;
 mod schema;
@@ -70,7 +71,10 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         // What is deleted is overwritten: also a sealed secret is not kept longer than it is needed.
         connection.pragma_update(None, "secure_delete", true)?;
-        schema::migrate(&mut connection).map_err(|error| damaged(error.to_string()))?;
+        schema::migrate(&mut connection).map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. } => not_a_database(err),
+            other => damaged(other.to_string()),
+        })?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
@@ -92,7 +96,8 @@ impl Store {
     /// Whether any secret is stored: then the key may not be made anew.
     pub(crate) fn has_secrets(&self) -> Result<bool, ControlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)
-                   OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)";
+                   OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)
+                   OR EXISTS (SELECT 1 FROM deploys WHERE sealed_request IS NOT NULL)";
         Ok(self.lock().query_row(sql, [], |row| row.get(0))?)
     }
 }

@@ -9,9 +9,9 @@ use crate::error::ControlError;
 /// A backing service of a stage.
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceRow {
-    /// Row id, also the name of its data folder.
+    /// Row id.
     pub id: i64,
-    /// Its name.
+    /// Its name, also that of its data folder within its stage's.
     pub name: ServiceName,
     /// Its kind, such as `sqlite`.
     pub kind: String,
@@ -69,6 +69,14 @@ impl Store {
             return Err(ControlError::ServiceTaken { name: service.name.clone() });
         }
         Ok(connection.last_insert_rowid())
+    }
+
+    /// Forgets a service that nothing is attached to.
+    pub(crate) fn forget_service(&self, id: i64) -> Result<(), ControlError> {
+        let sql = "DELETE FROM services WHERE id = ?1
+                   AND NOT EXISTS (SELECT 1 FROM attachments WHERE service = ?1)";
+        self.lock().execute(sql, [id])?;
+        Ok(())
     }
 
     /// What is attached to the next release, by var.

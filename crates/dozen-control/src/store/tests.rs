@@ -265,3 +265,30 @@ fn a_rollback_returns_to_the_newest_release_that_served() {
     let before = |number| store.live_before(stage, ReleaseNumber(number)).unwrap().map(|row| row.number.0);
     assert_eq!([before(4), before(2), before(1)], [Some(2), Some(1), None]);
 }
+
+#[test]
+fn a_migration_that_cannot_run_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    // Another table of that name is in the way of the first migration.
+    connection.execute_batch("CREATE TABLE apps (x)").unwrap();
+    drop(connection);
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, ControlError::Store(_)), "{error}");
+}
+
+#[test]
+fn a_change_that_waits_needs_the_key_that_sealed_it() {
+    let (_folder, store, stage) = store();
+    assert!(!store.has_secrets().unwrap());
+    let source = DeploySource::default();
+    let new = NewDeploy {
+        kind: DeployKind::Config,
+        source: &source,
+        sealed_request: Some(&|_| vec![1]),
+        who: "me",
+    };
+    store.queue_deploy(stage, &new, |_| Ok(())).unwrap();
+    assert!(store.has_secrets().unwrap());
+}

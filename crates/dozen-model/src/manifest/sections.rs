@@ -80,8 +80,8 @@ pub struct ReleaseSettings {
     /// Whether a rollback runs it too. Off, since it would run old migrations on a newer schema.
     #[serde(skip_serializing_if = "is_unset")]
     pub on_rollback: bool,
-    /// Whether the router holds unsafe requests from the phase's start to the route swap; see
-    /// [`super::AppManifest::holds_unsafe`].
+    /// Whether the router holds unsafe requests from the phase's start to the route swap; if
+    /// absent, it does when an attached service has a single writer.
     #[serde(skip_serializing_if = "is_unset")]
     pub hold_unsafe: Option<bool>,
 }

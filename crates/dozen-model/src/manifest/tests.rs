@@ -114,7 +114,7 @@ fn every_section_is_read() {
     assert_eq!((media.kind, media.path.as_ref().unwrap().as_str()), (ServiceKind::Volume, "/data/uploads"));
     assert_eq!(read.health.timeout(), Duration::from_secs(60));
     assert_eq!((read.release.timeout(), read.release.on_rollback), (Duration::from_secs(1200), true));
-    assert!(!read.holds_unsafe());
+    assert_eq!(read.release.hold_unsafe, Some(false));
     let web = read.settings_of(&process("web"));
     assert_eq!((web.count, web.memory, web.cpu), (Some(2), Some(ByteSize(512 << 20)), Some(CpuLimit(500))));
     assert_eq!(
@@ -146,15 +146,7 @@ fn an_empty_file_declares_nothing_and_the_defaults_hold() {
     assert_eq!(read.settings_of(&process("web")).grace(), Duration::from_secs(30));
     assert_eq!(read.limits.tmp(), ByteSize(64 << 20));
     assert_eq!((read.formation().of(&process("web")), read.formation().of(&process("worker"))), (1, 0));
-    assert!(!read.holds_unsafe());
-}
-
-#[test]
-fn sqlite_holds_unsafe_requests_unless_told_otherwise() {
-    let sqlite = "services.db.kind = 'sqlite'\n";
-    assert!(toml(sqlite).holds_unsafe());
-    assert!(!toml(&format!("{sqlite}release.hold_unsafe = false")).holds_unsafe());
-    assert!(toml("release.hold_unsafe = true").holds_unsafe());
+    assert_eq!(read.release.hold_unsafe, None);
 }
 
 #[test]

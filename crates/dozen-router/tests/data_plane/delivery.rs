@@ -110,12 +110,9 @@ fn unsafe_requests_are_held_while_safe_ones_pass() {
     let write = ask(&host, "POST");
     eventually("the write is held", || held(&host) == 1);
     assert_eq!(host.get("one.test", "/").status, 200);
-    host.route(vec![StageRoute { hold: Hold::All, ..stage("one", &endpoints) }]);
-    let read = ask(&host, "GET");
-    eventually("both are held", || held(&host) == 2);
     assert_eq!(app.seen.lock().len(), 1);
     host.route(vec![stage("one", &endpoints)]);
-    assert_eq!((write.join().unwrap(), read.join().unwrap()), (200, 200));
+    assert_eq!(write.join().unwrap(), 200);
 }
 
 #[test]
