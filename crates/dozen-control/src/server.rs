@@ -28,19 +28,22 @@ const LOG_BEAT: Duration = Duration::from_secs(600);
 /// Whatever keeps it from starting: a taken home or port, a damaged or newer store, a bad key.
 pub fn run(options: ServerOptions) -> Result<(), ControlError> {
     let control = Control::open(options)?;
-    control.router.start()?;
-    recover(&control)?;
-    keep_router(&control);
-    keep_table(&control);
-    keep_logs(&control);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(64)
         .build()
         .map_err(ControlError::io("start the API's runtime"))?;
+    // Before the router starts: a signal from here on ends it too, and leaves no router behind.
+    let signals = runtime.block_on(async { api::Signals::listen() })?;
+    control.router.start()?;
+    recover(&control)?;
+    keep_router(&control);
+    keep_table(&control);
+    keep_logs(&control);
     let socket = Home::api_socket(control.home.run());
-    let ended = runtime.block_on(api::serve(Arc::clone(&control), &socket));
+    let ended = runtime.block_on(api::serve(Arc::clone(&control), &socket, signals));
     control.end();
+    tracing::info!("ending: the router finishes what it holds, and apps run on");
     let _ = std::fs::remove_file(&socket);
     control.router.stop();
     // Workers and drains notice the end at their next look; what they leave is found again.

@@ -20,11 +20,11 @@ use crate::{git, settings::Settings};
 /// Flags of every verb about one stage of an app.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct AppFlags {
-    /// App [default: from the Git remote `dozen`, then `DOZEN_APP`, then this folder]
+    /// App [default: the Git remote `dozen`, then `DOZEN_APP`, then this folder]
     #[arg(short, long, global = true, value_name = "APP")]
     pub(crate) app: Option<AppName>,
 
-    /// Stage of the app [default: from the Git remote `dozen`, then `DOZEN_STAGE`, then production]
+    /// Stage of the app [default: the remote's, then `DOZEN_STAGE`, then production]
     #[arg(short, long, global = true, value_name = "STAGE")]
     pub(crate) stage: Option<StageName>,
 }

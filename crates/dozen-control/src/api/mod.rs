@@ -23,7 +23,7 @@ use dozen_sandbox::SocketPath;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     net::{UnixListener, UnixStream},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
 };
 use tower::ServiceBuilder;
@@ -49,14 +49,31 @@ pub(crate) struct Api {
     pub(crate) stop: Arc<Notify>,
 }
 
+/// The signals that end the server, heard from the moment this is made.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen; needs a runtime.
+    pub(crate) fn listen() -> Result<Self, ControlError> {
+        let terminate = signal(SignalKind::terminate()).map_err(ControlError::io("listen for SIGTERM"))?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(ControlError::io("listen for SIGINT"))?;
+        Ok(Self { terminate, interrupt })
+    }
+}
+
 /// Serves the API until SIGTERM, SIGINT or a request to stop.
-pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), ControlError> {
+pub(crate) async fn serve(
+    control: Arc<Control>,
+    socket: &Path,
+    mut signals: Signals,
+) -> Result<(), ControlError> {
     let trusted = Trusted::now(control.as_root());
     let listener = bind(socket, trusted.group()).map_err(ControlError::io("bind the API's socket"))?;
     let api = Api { control, stop: Arc::new(Notify::new()) };
     let routes = routes(api.clone());
-    let mut terminate = signal(SignalKind::terminate()).map_err(ControlError::io("listen for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControlError::io("listen for SIGINT"))?;
     let mut is_short = false;
     loop {
         tokio::select! {
@@ -76,8 +93,8 @@ pub(crate) async fn serve(control: Arc<Control>, socket: &Path) -> Result<(), Co
                 }
             }
             () = api.stop.notified() => break,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
         }
     }
     // The answer to the request that stopped us is still on its way.

@@ -153,6 +153,43 @@ fn what_reaches_no_app_is_counted_and_told_in_the_servers_log() {
     assert!(status.contains("0 requests that cannot be read (400), 1 for a host that no app has (404)"), "{status}");
 }
 
+/// Runs a command on a terminal, and presses Ctrl-C once it serves.
+const SERVER_TERMINAL: &str = r#"
+import os, pty, signal, sys
+signal.alarm(60)
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+seen, pressed = b"", False
+while True:
+    try:
+        piece = os.read(fd, 4096)
+    except OSError:
+        break
+    if not piece:
+        break
+    seen += piece
+    if b"serving" in seen and not pressed:
+        pressed = True
+        os.write(fd, b"\x03")
+sys.stdout.write(seen.decode(errors="replace"))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn a_server_runs_on_a_terminal_until_ctrl_c_and_says_that_it_ends() {
+    let host = TestHost::without_server();
+    let dozen = host.command(["server", "start"]);
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", SERVER_TERMINAL]).arg(dozen.get_program()).args(["server", "start"]);
+    let told = dozen.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    // As in most terminals: one that knows colour, and nothing that forbids it.
+    command.envs(told).env_remove("NO_COLOR").env_remove("DOZEN_RUN").env("TERM", "xterm-256color");
+    let ran = Ran::from(command.output().expect("python3")).succeeds();
+    assert!(ran.stdout.contains("ending: the router finishes what it holds"), "{ran:#?}");
+    assert_eq!(host.dozen(["server", "status"]).status, 1, "it is gone");
+}
+
 #[test]
 fn ctrl_c_at_the_servers_terminal_lets_requests_finish() {
     let mut host = TestHost::without_server();

@@ -29,14 +29,9 @@ pub(super) fn start(settings: ServerSettings, session: &Session) -> Result<ExitS
 /// The server's own log: lines on stdout, as a twelve-factor app's.
 pub(super) fn start_log(session: &Session) {
     let filter = tracing_subscriber::EnvFilter::new(session.settings.log.as_deref().unwrap_or("info"));
-    let colour = session.settings.style.colour_out;
-    drop(
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(colour)
-            .with_writer(std::io::stdout)
-            .try_init(),
-    );
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
+    // Without colour also on a terminal: the library was built without it, and asking for it panics.
+    drop(log.with_ansi(false).try_init());
 }
 
 fn run_control(settings: ServerSettings) -> Result<(), CliError> {
