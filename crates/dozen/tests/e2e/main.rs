@@ -20,5 +20,6 @@ mod git_push;
 mod host;
 mod lifecycle;
 mod load;
+mod one_off;
 mod ordinary;
 mod project;
