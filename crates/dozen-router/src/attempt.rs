@@ -157,7 +157,7 @@ async fn send(mut lent: Lent, request: Request<RequestBody>, limits: &Limits) ->
         Ok(Ok(response)) if is_read => begin(response, lent).await,
         Ok(Ok(response)) => Sent::Answered(Begun { response, first: None, lent }),
         Ok(Err(mut error)) => {
-            lent.discard();
+            lent.abort();
             match error.take_message() {
                 Some(request) => Sent::NotWritten(request),
                 None if progress.is_some_and(|progress| progress.is_broken()) => Sent::ClientBroke,
@@ -165,7 +165,7 @@ async fn send(mut lent: Lent, request: Request<RequestBody>, limits: &Limits) ->
             }
         }
         Err((status, code)) => {
-            lent.discard();
+            lent.abort();
             Sent::Late(status, code)
         }
     }
@@ -187,7 +187,7 @@ async fn begin(mut response: Response<Incoming>, lent: Lent) -> Sent {
     match taken {
         Ok(Some(Ok(first))) => Sent::Answered(Begun { response, first: Some(first), lent }),
         Ok(_) => {
-            lent.discard();
+            lent.abort();
             Sent::BrokenOff
         }
         Err(_) => Sent::Answered(Begun { response, first: None, lent }),
@@ -213,7 +213,9 @@ async fn in_time<F: Future>(
         // The body may have moved since the limit was set.
         if Instant::now() >= deadline() {
             return Err(match progress {
-                Some(body) if !body.is_done() && body.is_awaited() => (StatusCode::REQUEST_TIMEOUT, HCode::ClientIdle),
+                Some(body) if !body.is_done() && body.is_awaited() => {
+                    (StatusCode::REQUEST_TIMEOUT, HCode::ClientIdle)
+                }
                 _ => (StatusCode::GATEWAY_TIMEOUT, HCode::RequestTimeout),
             });
         }

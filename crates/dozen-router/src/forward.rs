@@ -185,11 +185,11 @@ fn pass_on(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return response.map(|body| ResponseBody::app(first, body, lent, exchange));
     }
-    let agreed = upgrade.zip(answered).filter(|(wanted, answered)| {
-        wanted.protocol.as_bytes().eq_ignore_ascii_case(answered.as_bytes())
-    });
+    let agreed = upgrade
+        .zip(answered)
+        .filter(|(wanted, answered)| wanted.protocol.as_bytes().eq_ignore_ascii_case(answered.as_bytes()));
     let Some((WantedUpgrade { client, .. }, protocol)) = agreed else {
-        lent.discard();
+        lent.abort();
         exchange.status = 0;
         return answer::failure(StatusCode::BAD_GATEWAY, HCode::PoorlyFormed, exchange);
     };

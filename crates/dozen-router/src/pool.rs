@@ -163,9 +163,16 @@ impl Lent {
         self.connection.as_mut().map(|(sender, _)| sender)
     }
 
-    /// Gives the connection up: it is broken, or it was upgraded.
+    /// Gives the connection up to whoever goes on with it: it was upgraded.
     pub(crate) fn discard(mut self) {
         self.connection = None;
+    }
+
+    /// Ends the connection: what was asked on it is not to be answered any more.
+    pub(crate) fn abort(mut self) {
+        if let Some((_, stream)) = self.connection.take() {
+            stream.abort();
+        }
     }
 }
 
@@ -175,12 +182,14 @@ impl Drop for Lent {
         if sender.is_ready() {
             self.shelves.put(self.key, self.generation, sender, stream);
         } else if !sender.is_closed() {
-            // The last byte was taken, but the connection's task has not come to notice yet. One
-            // whose answer was broken off never gets ready: it ends with an error here.
+            // The last byte was taken, but the connection's task has not come to notice yet, or the
+            // app answered before it has read all. One whose answer was broken off never gets ready:
+            // it ends with an error here, or, where the app takes nothing, by the limit.
             let (shelves, key, generation) = (Rc::clone(&self.shelves), self.key, self.generation);
             spawn_local(async move {
-                if sender.ready().await.is_ok() {
-                    shelves.put(key, generation, sender, stream);
+                match timeout(shelves.limits.idle, sender.ready()).await {
+                    Ok(Ok(())) => shelves.put(key, generation, sender, stream),
+                    _ => stream.abort(),
                 }
             });
         }

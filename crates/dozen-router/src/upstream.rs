@@ -32,6 +32,13 @@ impl Upstream {
         matches!(seen, Err(rustix::io::Errno::AGAIN))
     }
 
+    /// Ends the connection in both directions, whoever waits for it: a request whose app does not
+    /// read it would otherwise stay, and with it its client.
+    pub(crate) fn abort(&self) {
+        // Refused only where it has ended already.
+        let _ = shutdown(self.0.as_fd(), Shutdown::Both);
+    }
+
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,

@@ -5,11 +5,21 @@
 //! every way out, also when we are told to end. Without one, stdin and stdout are plain streams and
 //! the signals we get are passed on.
 //!
+//! ```text
+//! stdin thread --4 pieces--> sending task -> connection      signals overtake the pieces
+//! connection -> frames --4 pieces--> thread -> stdout, stderr
+//! ```
+//!
+//! No direction waits for another, and neither do signals: a process that answers while it reads
+//! would otherwise stop both sides for ever. A signal that cannot be sent, or comes
+//! again and again, ends us: [`Ending::Left`].
+//!
 //! Start reading at [`attach`].
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use dozen_sandbox::{
@@ -23,7 +33,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -33,6 +44,12 @@ use crate::{
 
 /// How much is read at once.
 const PIECE: usize = 32 << 10;
+/// Pieces that may wait in one direction.
+const WAITING: usize = 4;
+/// How long a signal may wait behind input that nobody takes.
+const UNSENT: Duration = Duration::from_secs(2);
+/// So many requests to end within so long mean us, whatever the process makes of them.
+const INSISTING: (usize, Duration) = (3, Duration::from_secs(10));
 
 /// The terminal's size, when stdin and stdout both are one.
 pub(crate) fn terminal_size() -> Option<TerminalSize> {
@@ -41,6 +58,15 @@ pub(crate) fn terminal_size() -> Option<TerminalSize> {
     }
     let size = tcgetwinsize(io::stdout()).ok()?;
     Some(TerminalSize { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// How the conversation ended.
+#[derive(Debug)]
+enum Ending {
+    /// With the process, and why a launch came to nothing.
+    Process(ProcessEnd, Option<String>),
+    /// By this signal, which the process did not take.
+    Left(i32),
 }
 
 /// Joins this process's streams to the connection until the process there ends.
@@ -54,45 +80,133 @@ pub(crate) async fn attach(
     let ended = converse(reader, writer, terminal, out).await;
     // Given back before anything is said: in raw mode a line does not begin at the left.
     drop(raw);
-    passed_on(ended?)
+    match ended? {
+        Ending::Process(end, reason) => passed_on(end, reason),
+        Ending::Left(number) => {
+            out.warning("the process did not take the signal and was left");
+            out.hint("see `dozen ps`, and stop it with `dozen ps stop`");
+            Ok(ExitStatus::Passed((128 + number) as u8))
+        }
+    }
 }
 
 async fn converse(
     reader: ReadHalf<TokioIo<Upgraded>>,
-    mut writer: WriteHalf<TokioIo<Upgraded>>,
+    writer: WriteHalf<TokioIo<Upgraded>>,
     terminal: bool,
     out: Output,
-) -> Result<(ProcessEnd, Option<String>), CliError> {
+) -> Result<Ending, CliError> {
+    let signals = Signals::catch().map_err(terminal_error)?;
+    let (urgent, orders) = mpsc::channel(1);
+    tokio::spawn(send_all(writer, orders, read_stdin()));
     let mut frames = Frames { reader, buffer: Vec::new() };
-    let mut input = Some(read_stdin());
-    let mut signals = Signals::catch().map_err(terminal_error)?;
+    let (to_show, shown) = show(out);
+    tokio::select! {
+        ended = receive_all(&mut frames, to_show, shown) => ended,
+        number = pass_on(signals, urgent, terminal) => Ok(Ending::Left(number)),
+    }
+}
+
+/// Takes frames until the process's end; what it had to say has been shown by then.
+async fn receive_all(
+    frames: &mut Frames,
+    to_show: mpsc::Sender<Frame>,
+    shown: oneshot::Receiver<Result<(), CliError>>,
+) -> Result<Ending, CliError> {
+    let ended = loop {
+        match frames.next().await {
+            Ok(Frame::Exit(end, reason)) => break Ok(Ending::Process(end, reason)),
+            Ok(output @ (Frame::Output(_) | Frame::ErrorOutput(_))) => {
+                if to_show.send(output).await.is_err() {
+                    // Whoever shows it says why it does not.
+                    break Err(CliError::OutputClosed);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    drop(to_show);
+    shown.await.unwrap_or(Ok(()))?;
+    ended
+}
+
+/// Shows output in a thread of its own: a reader of ours that does not read must not keep signals
+/// from us. The result comes once nothing is left to show, or cannot be shown.
+fn show(out: Output) -> (mpsc::Sender<Frame>, oneshot::Receiver<Result<(), CliError>>) {
+    let (sender, mut frames) = mpsc::channel(WAITING);
+    let (done, shown) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut outcome = Ok(());
+        while let Some(frame) = frames.blocking_recv() {
+            match frame {
+                Frame::Output(bytes) => outcome = out.bytes(&bytes),
+                Frame::ErrorOutput(bytes) => out.aside(&bytes),
+                _ => {}
+            }
+            if outcome.is_err() {
+                break;
+            }
+        }
+        drop(frames);
+        // Nobody waits for it when we have left.
+        drop(done.send(outcome));
+    });
+    (sender, shown)
+}
+
+/// Something that overtakes input, and who wants to know when it was sent.
+type Urgent = (Frame, oneshot::Sender<()>);
+
+/// Sends until the connection breaks; the reading side is told of that, together with why.
+async fn send_all(
+    mut writer: WriteHalf<TokioIo<Upgraded>>,
+    mut urgent: mpsc::Receiver<Urgent>,
+    input: mpsc::Receiver<Vec<u8>>,
+) {
+    let mut input = Some(input);
     loop {
-        let frame = tokio::select! {
-            frame = frames.next() => match frame? {
-                Frame::Output(bytes) => { out.bytes(&bytes)?; continue }
-                Frame::ErrorOutput(bytes) => { out.aside(&bytes); continue }
-                Frame::Exit(end, reason) => return Ok((end, reason)),
-                _ => continue,
-            },
-            bytes = next_input(&mut input) => bytes.map_or(Frame::EndOfInput, Frame::Input),
-            number = signals.next() => match number {
-                WINDOW_CHANGED => match terminal_size() {
-                    Some(size) if terminal => Frame::Resize(size),
-                    _ => continue,
-                },
-                number => Frame::Signal(number),
-            },
+        let (frame, told) = tokio::select! {
+            biased;
+            Some((frame, told)) = urgent.recv() => (frame, Some(told)),
+            bytes = next_input(&mut input) => (bytes.map_or(Frame::EndOfInput, Frame::Input), None),
         };
         let mut bytes = Vec::new();
         frame.encode_into(&mut bytes);
-        // A refused write is told by the reading side, together with why.
-        drop(writer.write_all(&bytes).await);
-        drop(writer.flush().await);
+        if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+        if let Some(told) = told {
+            let _ = told.send(());
+        }
+    }
+}
+
+/// Passes signals on until one of them has to end us: its number.
+async fn pass_on(mut signals: Signals, urgent: mpsc::Sender<Urgent>, terminal: bool) -> i32 {
+    let mut asked_to_end: Vec<Instant> = Vec::new();
+    loop {
+        let number = signals.next().await;
+        let frame = match (number, terminal_size()) {
+            (WINDOW_CHANGED, Some(size)) if terminal => Frame::Resize(size),
+            (WINDOW_CHANGED, _) => continue,
+            _ => Frame::Signal(number),
+        };
+        if number != WINDOW_CHANGED {
+            asked_to_end.retain(|when| when.elapsed() < INSISTING.1);
+            asked_to_end.push(Instant::now());
+        }
+        let (told, sent) = oneshot::channel();
+        let passed = async { urgent.send((frame, told)).await.is_ok() && sent.await.is_ok() };
+        let is_stuck = timeout(UNSENT, passed).await.is_err();
+        if number != WINDOW_CHANGED && (is_stuck || asked_to_end.len() >= INSISTING.0) {
+            return number;
+        }
     }
 }
 
 /// How the process's end becomes ours.
-fn passed_on((end, reason): (ProcessEnd, Option<String>)) -> Result<ExitStatus, CliError> {
+fn passed_on(end: ProcessEnd, reason: Option<String>) -> Result<ExitStatus, CliError> {
     let unavailable = |message: String| CliError::Unavailable { message, hint: None };
     match end {
         ProcessEnd::Code(code) => Ok(ExitStatus::Passed(code as u8)),
@@ -142,7 +256,7 @@ impl Frames {
 /// Reads stdin in a thread of its own: a read of a terminal cannot be cancelled, and the thread may
 /// stay in it when the process ends.
 fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(4);
+    let (sender, receiver) = mpsc::channel(WAITING);
     std::thread::spawn(move || {
         let mut piece = vec![0; PIECE];
         while let Ok(length @ 1..) = rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut piece)) {
@@ -223,7 +337,6 @@ impl Drop for RawMode {
     fn drop(&mut self) {
         // A terminal that has gone away needs no restoring.
         let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, &self.before);
-        drop(io::stdout().flush());
     }
 }
 
@@ -233,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_process_end_becomes_our_own() {
-        let passed = |end| passed_on((end, None)).map(ExitStatus::code);
+        let passed = |end| passed_on(end, None).map(ExitStatus::code);
         assert_eq!(passed(ProcessEnd::Code(42)).unwrap(), 42);
         assert_eq!(passed(ProcessEnd::Signal(9)).unwrap(), 137);
         assert!(passed(ProcessEnd::Unknown).is_err());
@@ -246,7 +359,7 @@ mod tests {
             ("could not execute `/x`: Permission denied (os error 13)", 126),
             ("could not mount `/app`", 1),
         ] {
-            let error = passed_on((ProcessEnd::LaunchFailed, Some(reason.to_owned()))).unwrap_err();
+            let error = passed_on(ProcessEnd::LaunchFailed, Some(reason.to_owned())).unwrap_err();
             assert_eq!((error.to_string(), error.code()), (reason.to_owned(), code));
         }
     }

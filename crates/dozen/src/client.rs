@@ -30,6 +30,10 @@ use crate::settings::{ServerAddress, Settings};
 /// The largest answer that is read whole.
 const ANSWER_LIMIT: usize = 16 << 20;
 
+/// The exit status by which `dozen api-bridge` says that nothing listens on its machine: that is
+/// what a connection over ssh knows of the other side.
+pub(crate) const NO_SERVER_THERE: u8 = 69;
+
 /// What a request carries.
 pub(crate) type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -67,6 +71,11 @@ impl ControlClient {
     /// The server it is connected to.
     pub(crate) fn address(&self) -> &ServerAddress {
         &self.address
+    }
+
+    /// Whether the other side has ended this connection.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// `GET`, with an answer that is read whole.
@@ -181,7 +190,12 @@ impl ControlClient {
         if let (Some(ssh), ServerAddress::Ssh(host)) = (&mut self.ssh, &self.address) {
             let ended = tokio::time::timeout(std::time::Duration::from_secs(1), ssh.wait()).await;
             if let Ok(Ok(status)) = ended {
-                return ClientError::Ssh { host: host.to_string(), status };
+                return match status.code() {
+                    Some(code) if code == i32::from(NO_SERVER_THERE) => {
+                        ClientError::NotRunning { address: host.to_string() }
+                    }
+                    _ => ClientError::Ssh { host: host.to_string(), status },
+                };
             }
         }
         ClientError::Broken(source)

@@ -27,13 +27,15 @@ use crate::{
 /// The files that differ from the commit, relative to the top; empty where there is no working tree.
 pub(super) fn changes(git: &Git, folder: Option<&str>) -> Result<Vec<Vec<u8>>, BuildError> {
     let Some(top) = top_of(git)? else { return Ok(Vec::new()) };
+    // Submodules are refused later on; `git status` in each would follow its own configuration.
     let mut arguments = vec!["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames"];
+    arguments.push("--ignore-submodules=all");
     // The pathspec is literal: a folder may be called `*`.
     let pathspec = folder.map(|folder| format!(":(top,literal){folder}"));
     if let Some(pathspec) = &pathspec {
         arguments.extend(["--", pathspec]);
     }
-    let listing = Git::at(&top).read(&arguments)?;
+    let listing = Git::read_from(Git::at(&top).unfiltered()?, &arguments)?;
     let lines = listing.split(|byte| *byte == 0).filter(|line| line.len() > 3);
     Ok(lines.map(|line| line[3..].to_vec()).collect())
 }

@@ -172,6 +172,45 @@ fn a_repository_cannot_start_a_program_by_its_configuration() {
 }
 
 #[test]
+fn neither_a_filter_nor_a_signature_starts_a_program() {
+    let repository = repository(&[(".gitattributes", "* filter=evil\n* filter=e=v.il\n"), ("a", "1")]);
+    let signed = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n aaaa\n -----END PGP SIGNATURE-----";
+    let forge = format!(
+        "commit=$(git cat-file commit HEAD | sed 's/^committer.*/&\\n{}/' | git hash-object -t commit -w --stdin) \
+         && git update-ref HEAD $commit",
+        signed.replace('\n', "\\n")
+    );
+    let forged = Command::new("sh").args(["-c", &forge]).current_dir(repository.path()).status().unwrap();
+    assert!(forged.success());
+    let marker = repository.path().join(".git/started");
+    let program = format!("touch {}; cat", marker.display());
+    let script = format!("#!/bin/sh\n{program}\n");
+    write_files(repository.path(), &[(".git/gpg+x", &script)]);
+    let gpg = repository.path().join(".git/gpg");
+    for (name, value) in [
+        ("filter.evil.clean", program.as_str()),
+        ("filter.evil.required", "true"),
+        ("filter.e=v.il.clean", &program),
+        ("filter.e=v.il.process", &program),
+        ("log.showSignature", "true"),
+        ("gpg.program", gpg.to_str().unwrap()),
+    ] {
+        git(repository.path(), &["config", name, value]);
+    }
+    // Written again: Git has to look into them.
+    for (path, text) in [("a", "1"), (".gitattributes", "* filter=evil\n* filter=e=v.il\n")] {
+        write_files(repository.path(), &[(path, text)]);
+        let (exported, _) = export(&request(repository.path(), "HEAD", UncommittedChanges::Refuse)).unwrap();
+        assert_eq!(exported.subject, "first");
+    }
+    write_files(repository.path(), &[("a", "2")]);
+    let error = export(&request(repository.path(), "HEAD", UncommittedChanges::Refuse)).unwrap_err();
+    assert!(matches!(&error, BuildError::Uncommitted { names, .. } if names == &["a"]), "{error}");
+    export(&request(repository.path(), "HEAD", UncommittedChanges::Take)).unwrap();
+    assert!(!marker.exists());
+}
+
+#[test]
 fn a_tree_larger_than_the_limit_is_refused_before_it_is_read() {
     let repository = repository(&[("a", "0123456789"), ("b", "1")]);
     let mut wanted = request(repository.path(), "HEAD", UncommittedChanges::Ignore);

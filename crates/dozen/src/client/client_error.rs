@@ -83,6 +83,9 @@ impl ClientError {
 impl Hint for ClientError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::NotRunning { address } if address.starts_with("ssh://") => {
+                Some("start it there with `dozen server start`".to_owned())
+            }
             Self::NotRunning { .. } => {
                 Some("start it with `dozen server start` or let `dozen up` do it".to_owned())
             }

@@ -2,12 +2,13 @@
 //!
 //! What `ssh host dozen api-bridge` runs for a `dozen` on another machine. It copies bytes and
 //! knows nothing of them; who may ask is decided by the socket, by the user that ssh logged in.
+//! That no server runs here it says by its exit status alone: the other side has the words.
 
 use tokio::io::{self, AsyncWriteExt};
 
 use crate::{
     cli_error::{CliError, ExitStatus},
-    client::{ClientError, connect_socket},
+    client::{ClientError, NO_SERVER_THERE, connect_socket},
     session::Session,
     settings::ServerAddress,
 };
@@ -22,11 +23,15 @@ pub(crate) async fn api_bridge(_: ApiBridgeArgs, session: &Session) -> Result<Ex
         let message = "a bridge ends at a server on its own machine".to_owned();
         return Err(CliError::Unavailable { message, hint: Some("unset `DOZEN_SERVER` there".to_owned()) });
     };
-    let socket = match (connect_socket(path).await, &session.settings.fallback) {
+    let connected = match (connect_socket(path).await, &session.settings.fallback) {
         (Err(ClientError::NotRunning { .. }), Some(ServerAddress::Unix(other))) => {
-            connect_socket(other).await?
+            connect_socket(other).await
         }
-        (other, _) => other?,
+        (other, _) => other,
+    };
+    let socket = match connected {
+        Err(ClientError::NotRunning { .. }) => return Ok(ExitStatus::Passed(NO_SERVER_THERE)),
+        other => other?,
     };
     let (mut answers, mut requests) = socket.into_split();
     let to_server = async {

@@ -11,7 +11,7 @@ use crate::{
     client::{ClientError, ControlClient},
     daemon,
     session::Session,
-    settings::{ServerFlags, ServerSettings},
+    settings::{ServerAddress, ServerFlags, ServerSettings},
     table::Table,
     time_words::{now, span},
 };
@@ -24,6 +24,10 @@ mod unit;
 
 /// How long a server may take to end; stopping all apps takes their grace periods.
 const ENDS: Duration = Duration::from_secs(120);
+/// How often its connection is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often a server that somebody has started again is asked.
+const ASK: Duration = Duration::from_secs(1);
 
 /// Start, stop and look at the server
 #[derive(Debug, clap::Args)]
@@ -106,8 +110,18 @@ impl ServerArgs {
     }
 }
 
+/// A server is started on the machine where it is to run.
+fn must_be_here(session: &Session) -> Result<(), CliError> {
+    let ServerAddress::Ssh(host) = &session.settings.server else { return Ok(()) };
+    Err(CliError::Usage {
+        message: format!("`{host}` is another machine, and this verb starts a server on this one"),
+        hint: Some("run it there, or unset `DOZEN_SERVER` here".to_owned()),
+    })
+}
+
 /// Runs what needs no connection.
 pub(crate) fn local(args: &ServerArgs, session: &Session) -> Result<ExitStatus, CliError> {
+    must_be_here(session)?;
     let resolve =
         |flags| ServerSettings::resolve(flags, &session.settings, &session.environment, &session.caller);
     match &args.action {
@@ -137,6 +151,7 @@ pub(crate) async fn server(args: ServerArgs, session: &Session) -> Result<ExitSt
 }
 
 async fn start_detached(flags: &ServerFlags, session: &Session) -> Result<ExitStatus, CliError> {
+    must_be_here(session)?;
     if ControlClient::connect(&session.settings).await.is_ok() {
         session.out.note("the server runs already");
         return status(false, session).await;
@@ -195,7 +210,11 @@ async fn stop(all: bool, session: &Session) -> Result<ExitStatus, CliError> {
     let _: IgnoredAny = control.ask(Method::POST, paths::SERVER_STOP, &StopServer { all }).await?;
     let deadline = Instant::now() + ENDS;
     while Instant::now() < deadline {
-        if matches!(control.another().await, Err(ClientError::NotRunning { .. })) {
+        if !control.has_ended() {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
+        if !is_running(&control).await {
             let apps = if all {
                 "the server and all apps are stopped"
             } else {
@@ -204,10 +223,16 @@ async fn stop(all: bool, session: &Session) -> Result<ExitStatus, CliError> {
             session.out.result(apps)?;
             return Ok(ExitStatus::Success);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(ASK).await;
     }
     Err(CliError::Unavailable {
         message: format!("the server still answers after {} seconds", ENDS.as_secs()),
         hint: Some("look at it with `dozen server status`".to_owned()),
     })
+}
+
+/// Whether a server answers there. Only an answer tells: over ssh every connection is made.
+async fn is_running(control: &ControlClient) -> bool {
+    let asked = async { control.another().await?.get::<ServerInfo>(paths::SERVER).await };
+    !matches!(asked.await, Err(ClientError::NotRunning { .. }))
 }

@@ -191,19 +191,42 @@ fn ssh_to(host: &TestHost) -> PathBuf {
     here
 }
 
+/// Runs a command here whose server is there.
+fn run_far(host: &TestHost, here: &Path, folder: &Path, words: &[&str]) -> Ran {
+    let mut command = host.command(words.iter().copied());
+    // Nothing of the server's folders is known on this side.
+    command.env("DOZEN_HOME", host.home().join("elsewhere")).env("PATH", path_with(here));
+    command.env("DOZEN_SERVER", "ssh://ann@far.example").current_dir(folder);
+    command.output().expect("dozen").into()
+}
+
+fn path_with(here: &Path) -> String {
+    format!("{}:/usr/local/bin:/usr/bin:/bin", here.display())
+}
+
+#[test]
+fn a_server_is_stopped_over_ssh() {
+    let mut host = TestHost::start();
+    let here = ssh_to(&host);
+    let far = |words: &[&str]| run_far(&host, &here, host.home(), words);
+    far(&["server"]).succeeds();
+    let began = Instant::now();
+    let stopped = far(&["server", "stop"]).succeeds();
+    assert!(stopped.stdout.contains("are stopped"), "{stopped:#?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{stopped:#?}");
+    let gone = far(&["apps"]).fails_with(1);
+    assert!(gone.stderr.contains("no server is running at `ssh://ann@far.example`"), "{gone:#?}");
+    assert!(gone.stderr.contains("start it there"), "{gone:#?}");
+    host.wait_for_control_end();
+}
+
 #[test]
 fn verbs_and_pushes_reach_a_server_over_ssh() {
     let host = TestHost::start();
     let here = ssh_to(&host);
     let project = Project::small("shop");
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", here.display());
-    let far = |words: &[&str]| -> Ran {
-        let mut command = host.command(words.iter().copied());
-        // Nothing of the server's folders is known on this side.
-        command.env("DOZEN_HOME", host.home().join("elsewhere")).env("PATH", &path);
-        command.env("DOZEN_SERVER", "ssh://ann@far.example").current_dir(project.folder());
-        command.output().expect("dozen").into()
-    };
+    let path = path_with(&here);
+    let far = |words: &[&str]| run_far(&host, &here, project.folder(), words);
     far(&["create"]).succeeds();
     assert_eq!(project.git(&["remote", "get-url", "dozen"]), "ssh://ann@far.example/shop--production.git");
     let mut push = Command::new("git");

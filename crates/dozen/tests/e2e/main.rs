@@ -22,6 +22,7 @@ mod git_push;
 mod host;
 mod lifecycle;
 mod load;
+mod one_off;
 mod ordinary;
 mod project;
 mod restore;
