@@ -26,7 +26,10 @@ use crate::{
     protocol::Reply,
     spec::LaunchSpec,
     state::{Dropped, InstanceState, Phase},
-    sys::poll_set::{Place, PollSet},
+    sys::{
+        poll_set::{Place, PollSet},
+        signals,
+    },
     walls::Keeper,
 };
 
@@ -46,6 +49,8 @@ pub(super) struct Shim {
     saved: Option<InstanceState>,
     saved_at: Instant,
     listener: UnixListener,
+    /// Readable when SIGTERM has come.
+    pub(super) end_requests: OwnedFd,
     pub(super) lifeline: Option<OwnedFd>,
     pub(super) clients: Vec<Client>,
     pub(super) log: LogWriter,
@@ -59,6 +64,7 @@ pub(super) struct Shim {
 /// What is ready, by place in the set.
 struct Places {
     listener: Place,
+    end_requests: Place,
     lifeline: Option<Place>,
     init: Option<Place>,
     orders: Option<Place>,
@@ -92,6 +98,8 @@ impl Shim {
         let log = LogWriter::new(spec.log_dir.clone(), spec.segment_bytes);
         let listener =
             dir.bind_shim_socket().map_err(|reason| format!("could not bind the socket: {reason}"))?;
+        let end_requests =
+            signals::requests_to_end().map_err(|reason| format!("could not watch for SIGTERM: {reason}"))?;
         let (attachment, dropped_before) = (Attachment::expected(spec.attach), state.dropped);
         let mut kept = Self {
             dir,
@@ -102,6 +110,7 @@ impl Shim {
             saved: None,
             saved_at: Instant::now(),
             listener,
+            end_requests,
             lifeline,
             clients: Vec::new(),
             log,
@@ -173,6 +182,10 @@ impl Shim {
         let (caller, lifeline) = (set.is_ready(places.listener), is_ready(places.lifeline));
         let (init, orders) = (is_ready(places.init), is_ready(places.orders));
         let clients = places.clients.map(is_ready);
+        let end_requested = set.is_ready(places.end_requests);
+        if end_requested {
+            self.hear_shutdown();
+        }
         if lifeline {
             self.lose_lifeline();
         }
@@ -191,6 +204,7 @@ impl Shim {
     fn places<'fd>(&'fd self, set: &mut PollSet<'fd>) -> Places {
         let mut places = Places {
             listener: set.add(self.listener.as_fd(), true, false),
+            end_requests: set.add(self.end_requests.as_fd(), true, false),
             lifeline: self.lifeline.as_ref().map(|fd| set.add(fd.as_fd(), true, false)),
             init: None,
             orders: None,

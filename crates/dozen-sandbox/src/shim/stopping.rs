@@ -44,6 +44,14 @@ impl Shim {
         }
     }
 
+    /// SIGTERM: the machine goes down. The app has had it too, so nobody starts it again.
+    pub(super) fn hear_shutdown(&mut self) {
+        let mut record = [0; 128];
+        // One record stands for as many as came.
+        let _ = rustix::io::read(&self.end_requests, &mut record);
+        self.begin_stop(self.spec.stop.grace);
+    }
+
     /// Whoever started the instance is gone, and so it ends.
     pub(super) fn lose_lifeline(&mut self) {
         self.lifeline = None;

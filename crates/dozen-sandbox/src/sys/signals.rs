@@ -32,7 +32,8 @@ fn set_disposition(signal: libc::c_int, disposition: libc::sighandler_t) -> io::
     checked(status.into()).map(drop)
 }
 
-/// Ignores what a terminal or a shutdown sends: the shim ends when its instance does.
+/// Ignores what a terminal sends: shim and init end when their instance does. What a shutdown sends
+/// is ignored too, but the shim hears of it by [`requests_to_end`].
 pub(crate) fn ignore_requests_to_end() -> io::Result<()> {
     let requests = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE];
     requests.into_iter().try_for_each(|signal| set_disposition(signal, libc::SIG_IGN))
@@ -52,11 +53,20 @@ pub(crate) fn reset_all() -> io::Result<()> {
 
 /// A descriptor that is readable when a child has ended.
 pub(crate) fn child_ends() -> io::Result<OwnedFd> {
-    let child = set_of(&[libc::SIGCHLD]);
+    descriptor_of(libc::SIGCHLD)
+}
+
+/// A descriptor that is readable when SIGTERM has come. A blocked signal is kept even where it is ignored.
+pub(crate) fn requests_to_end() -> io::Result<OwnedFd> {
+    descriptor_of(libc::SIGTERM)
+}
+
+fn descriptor_of(signal: libc::c_int) -> io::Result<OwnedFd> {
+    let set = set_of(&[signal]);
     // SAFETY: both calls read one set from this stack and write nothing.
     let fd = unsafe {
-        checked(libc::sigprocmask(libc::SIG_BLOCK, &raw const child, ptr::null_mut()).into())?;
-        libc::signalfd(-1, &raw const child, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        checked(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()).into())?;
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
     };
     checked(fd.into())?;
     // SAFETY: signalfd succeeded, so this descriptor is new and ours.
