@@ -2,14 +2,15 @@
 
 use std::{
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use super::{Page, host};
 use crate::{
-    host::{Ran, TestHost},
+    host::{Ran, TestHost, is_root},
     project::Project,
 };
 
@@ -100,4 +101,41 @@ fn start_with(host: &TestHost, file: &Path, bytes: Option<&[u8]>) -> Ran {
     let ran = Ran::from(child.wait_with_output().unwrap()).fails_with(1);
     assert_eq!(std::fs::read(file).ok().as_deref(), bytes, "it was touched");
     ran
+}
+
+/// Becomes the user of its first argument and asks the API's socket for the server; what comes back.
+const ASK: &str = r#"
+import os, socket, sys
+os.setgroups([])
+os.setgid(int(sys.argv[1]))
+os.setuid(int(sys.argv[1]))
+api = socket.socket(socket.AF_UNIX)
+api.connect(sys.argv[2])
+answer = b""
+try:
+    api.sendall(b"GET /v1/server HTTP/1.1\r\nHost: dozen\r\nConnection: close\r\n\r\n")
+    answer = api.recv(100)
+except OSError:
+    pass
+print(answer.split(b"\r\n")[0].decode())
+"#;
+
+#[test]
+fn a_stranger_who_reaches_the_socket_is_not_heard() {
+    if !is_root() {
+        eprintln!("not run: only root becomes another user");
+        return;
+    }
+    let host = TestHost::start();
+    let socket = host.state().join("run/control.sock");
+    for (path, mode) in [(host.home(), 0o711), (socket.as_path(), 0o666)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let ask = |uid: &str| {
+        let mut command = Command::new("/usr/bin/python3");
+        let output = command.args(["-c", ASK, uid]).arg(&socket).output().unwrap();
+        Ran::from(output).succeeds().stdout
+    };
+    assert_eq!(ask("0"), "HTTP/1.1 200 OK\n");
+    assert_eq!(ask("65534"), "\n");
 }
