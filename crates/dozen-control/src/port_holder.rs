@@ -49,7 +49,8 @@ impl Listener {
 
     fn is_in_the_way_of(&self, wanted: SocketAddr) -> bool {
         let (own, other) = (self.address.ip(), wanted.ip());
-        self.address.port() == wanted.port() && (own == other || own.is_unspecified() || other.is_unspecified())
+        self.address.port() == wanted.port()
+            && (own == other || own.is_unspecified() || other.is_unspecified())
     }
 }
 
@@ -76,7 +77,9 @@ fn process_of(inode: u64) -> Option<(u32, String)> {
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.into_iter().find_map(|pid| {
         let mut open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-        open.find(|file| fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))?;
+        open.find(|file| {
+            fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+        })?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         Some((pid, name.trim_end().to_owned()))
     })

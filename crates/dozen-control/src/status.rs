@@ -215,8 +215,10 @@ impl Control {
     /// The config that is kept for the first release; the value of an attached service is made with it.
     fn config_to_be(&self, stage: &StageRow, reveal: bool) -> Result<Vec<ConfigEntry>, ControlError> {
         let vars = stage_vars(&self.key, &stage.key, &self.store.config(stage.key.id)?)?;
-        let mut entries: BTreeMap<ConfigVar, ConfigEntry> =
-            vars.into_iter().map(|(name, value)| (name.clone(), config_entry(name, &value, reveal))).collect();
+        let mut entries: BTreeMap<ConfigVar, ConfigEntry> = vars
+            .into_iter()
+            .map(|(name, value)| (name.clone(), config_entry(name, &value, reveal)))
+            .collect();
         for row in self.store.attachments(stage.key.id)? {
             let origin = format!("service {}", self.service_name(&stage.key, row.service)?);
             let name = row.var.clone();

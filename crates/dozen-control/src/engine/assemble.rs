@@ -215,7 +215,9 @@ fn bind(
             vars.insert(name, Value { origin: format!("service {}", service.name), bytes });
         }
         if service.kind == ServiceKind::Sqlite.as_str() && is_news(change, service) {
-            django::sqlite_advice(change, image).into_iter().for_each(|advice| change.work.progress.hint(advice));
+            django::sqlite_advice(change, image)
+                .into_iter()
+                .for_each(|advice| change.work.progress.hint(advice));
         }
         bound.push(Bound {
             var: row.var.clone(),

@@ -40,10 +40,7 @@ fn without_effect(manifest: &AppManifest) -> Vec<String> {
 }
 
 /// One command for all packages that are not there; `None` of a package is that nobody knows.
-fn missing_packages(
-    manifest: &AppManifest,
-    is_installed: impl Fn(&str) -> Option<bool>,
-) -> Option<String> {
+fn missing_packages(manifest: &AppManifest, is_installed: impl Fn(&str) -> Option<bool>) -> Option<String> {
     let named = manifest.system.packages.iter().chain(&manifest.build.system_packages);
     let named: BTreeSet<&str> = named.map(String::as_str).collect();
     let mut missing = Vec::new();
@@ -89,7 +86,8 @@ mod tests {
     #[test]
     fn each_key_without_effect_is_named() {
         assert_eq!(without_effect(&manifest("[app]\nname = \"shop\"\n")), Vec::<String>::new());
-        let told = without_effect(&manifest("[app]\npackage_manager = \"poetry\"\n[factors]\nIV = \"none\"\n"));
+        let told =
+            without_effect(&manifest("[app]\npackage_manager = \"poetry\"\n[factors]\nIV = \"none\"\n"));
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].contains("package_manager") && told[1].contains("(IV)"), "{told:?}");
     }
@@ -106,12 +104,10 @@ mod tests {
 
     #[test]
     fn the_machines_own_package_manager_is_asked() {
-        match is_installed("no-such-package-anywhere") {
-            None => eprintln!("not asked: this machine has no dpkg-query"),
-            there => {
-                assert_eq!(there, Some(false));
-                assert_eq!(is_installed("dpkg"), Some(true));
-            }
+        // Where it is not the machine's, there is nobody to ask.
+        if let Some(there) = is_installed("no-such-package-anywhere") {
+            assert!(!there);
+            assert_eq!(is_installed("dpkg"), Some(true));
         }
     }
 }

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn django_knows_the_mode_from_5_1_on() {
-        for (version, knows) in [("4.2.16", false), ("5.0", false), ("5.1a1", false), ("5.1", true), ("6.0", true)]
+        for (version, knows) in
+            [("4.2.16", false), ("5.0", false), ("5.1a1", false), ("5.1", true), ("6.0", true)]
         {
             assert_eq!(knows_transaction_mode(version), knows, "{version}");
         }
