@@ -278,7 +278,8 @@ impl Hint for BuildError {
                 "write it as it stands in the commit, from the top of the repository: `services/blog`".into()
             }
             Self::BadLockSetting { .. } => {
-                "name a lock file of the app's folder, or leave the setting out where there is only one".into()
+                "name a lock file of the app's folder, or leave the setting out where there is only one"
+                    .into()
             }
             Self::BadVersion { .. } => "write one to three numbers, such as `3.12` or `20.11.1`".into(),
             Self::BadArchive { .. } => {
@@ -286,6 +287,11 @@ impl Hint for BuildError {
             }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".into()
+            }
+            Self::Io { doing, source }
+                if doing == "start `git`" && source.kind() == io::ErrorKind::NotFound =>
+            {
+                "install Git, or give an archive with `--archive`".into()
             }
             Self::LinkedFile { path } => format!("replace the link `{path}` with a file"),
             Self::NothingFound { .. } => "add a Procfile with a line such as `web: ./server`".into(),

@@ -36,7 +36,16 @@ pub struct LogQuery {
 impl LogQuery {
     /// The last 100 lines of one stage.
     pub fn new(app: AppName, stage: StageName) -> Self {
-        Self { app, stage, process: None, stream: None, source: None, since_ns: None, lines: None, from: None }
+        Self {
+            app,
+            stage,
+            process: None,
+            stream: None,
+            source: None,
+            since_ns: None,
+            lines: None,
+            from: None,
+        }
     }
 
     /// How many of the newest lines to keep.

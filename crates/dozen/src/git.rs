@@ -79,6 +79,11 @@ pub(crate) fn run(folder: &Path, args: &[&str]) -> Result<String, GitError> {
     Err(GitError::Refused { command, said: said.trim_start_matches("fatal: ").to_owned() })
 }
 
+/// Whether Git can be started at all.
+pub(crate) fn is_there() -> bool {
+    !matches!(run(Path::new("."), &["version"]), Err(GitError::Missing { .. }))
+}
+
 /// A key of the repository's configuration.
 pub(crate) fn config(folder: &Path, key: &str) -> Option<String> {
     run(folder, &["config", "--get", key]).ok().filter(|value| !value.is_empty())

@@ -22,7 +22,7 @@ use crate::{
   dozen builds cancel 3")]
 pub(crate) struct BuildsArgs {
     /// Show the log of this one, to its end
-    #[arg(value_name = "N")]
+    #[arg(value_name = "N", value_parser = deploy_number)]
     number: Option<u64>,
 
     /// How many to list
@@ -46,9 +46,15 @@ enum BuildsAction {
     #[command(after_help = "Examples:\n  dozen builds cancel 3")]
     Cancel {
         /// Its number
-        #[arg(value_name = "N")]
+        #[arg(value_name = "N", value_parser = deploy_number)]
         number: u64,
     },
+}
+
+/// The number of a deploy, as the list has it.
+fn deploy_number(text: &str) -> Result<u64, String> {
+    let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    text.parse().map_err(|_| format!("`{shown}` is not the number of a deploy: see `dozen builds`"))
 }
 
 /// Runs the verb.
@@ -66,6 +72,10 @@ async fn list(args: &BuildsArgs, target: &Target, session: &Session) -> Result<E
     let deploys: Vec<DeploySummary> = session.control().await?.get(&path).await?;
     if args.json {
         session.out.json(&deploys)?;
+        return Ok(ExitStatus::Success);
+    }
+    if deploys.is_empty() {
+        session.out.note(format_args!("{target} has no deploy yet"));
         return Ok(ExitStatus::Success);
     }
     let mut table = Table::with_heading(&["N", "KIND", "STATE", "RELEASE", "SOURCE", "WHEN", "TOOK", "WHO"]);

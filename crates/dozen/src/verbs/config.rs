@@ -189,7 +189,10 @@ async fn get(name: &ConfigVar, target: &Target, session: &Session) -> Result<Exi
     };
     if entry.value.is_none() {
         return Err(CliError::Unavailable {
-            message: format!("`{name}` has no value yet: {} sets it {FROM_THE_FIRST_RELEASE_ON}", entry.origin),
+            message: format!(
+                "`{name}` has no value yet: {} sets it {FROM_THE_FIRST_RELEASE_ON}",
+                entry.origin
+            ),
             hint: None,
         });
     }

@@ -73,6 +73,10 @@ pub(crate) async fn create(args: CreateArgs, session: &Session) -> Result<ExitSt
                 git::push_words(Path::new("."), &args.remote)
             ))?;
         }
+        None if !git::is_there() => {
+            session.out.note("`git` is not in the `PATH`, so no remote was added");
+            session.out.hint("install Git, then run `dozen create --existing`");
+        }
         None => session.out.note("no Git repository here, so no remote was added"),
     }
     Ok(ExitStatus::Success)

@@ -58,6 +58,8 @@ pub(crate) async fn releases(args: ReleasesArgs, session: &Session) -> Result<Ex
     let releases: Vec<ReleaseSummary> = control.get(&path).await?;
     if args.json {
         session.out.json(&releases)?;
+    } else if releases.is_empty() {
+        session.out.note(format_args!("{target} has no release yet"));
     } else {
         list(&releases, session)?;
     }

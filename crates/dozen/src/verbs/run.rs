@@ -14,14 +14,16 @@ use crate::{
 
 /// Run a command in the release and config of an app, with a terminal when there is one
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The command's exit status becomes dozen's own: 127 when its program is not there, 126 when it cannot be
+#[command(
+    after_help = "The command's exit status becomes dozen's own: 127 when its program is not there, 126 when it cannot be
 executed, 128 and more for a signal.
 
 Examples:
   dozen run -- python manage.py createsuperuser
   dozen run --release v12 -- python manage.py showmigrations
   dozen run --detach -- python manage.py send_mail
-  dozen run -- cat < dump.sql")]
+  dozen run -- cat < dump.sql"
+)]
 pub(crate) struct RunArgs {
     /// Run in this release [default: the current one]
     #[arg(long, value_name = "RELEASE")]

@@ -19,7 +19,11 @@ fn block<'a>(section: &'a str, language: &str) -> &'a str {
 
 /// The commands that the section tells to type.
 fn commands(section: &str) -> Vec<&str> {
-    section.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with(' ')).collect()
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| !line.starts_with(' '))
+        .collect()
 }
 
 /// Runs Python with the packages of `packages`, as an activated virtual environment would.
@@ -66,7 +70,9 @@ fn a_new_project_serves_its_login_page(host: &TestHost) {
     python(project.folder(), &packages, &["-m", "django", "startproject", "shop", "."]);
     let frozen = python(project.folder(), &packages, &["-m", "pip", "freeze", "--path", &target]);
     let version = python(project.folder(), &packages, &["--version"]);
-    project.write("requirements.txt", &frozen).write(".python-version", version.trim_start_matches("Python "));
+    project
+        .write("requirements.txt", &frozen)
+        .write(".python-version", version.trim_start_matches("Python "));
     let settings = std::fs::read_to_string(project.folder().join("shop/settings.py")).expect("its settings");
     project.write("shop/settings.py", &format!("{settings}{}", block(section, "python")));
     project.write("Procfile", block(section, "procfile")).write("dozen.toml", block(section, "toml"));
@@ -89,8 +95,11 @@ fn a_new_project_serves_its_login_page(host: &TestHost) {
 /// A project with the oldest Django that is still met, nothing that serves files, and SQLite.
 const OLD_DJANGO: [(&str, &str); 6] = [
     ("requirements.txt", "django==4.2.16\nsqlparse==0.5.1\nasgiref==3.8.1\n"),
-    ("manage.py", "import os, sys\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n\
-                   from django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n"),
+    (
+        "manage.py",
+        "import os, sys\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n\
+                   from django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n",
+    ),
     (
         "shop/settings.py",
         "SECRET_KEY = 'x'\nALLOWED_HOSTS = ['*']\nROOT_URLCONF = 'shop.urls'\nSTATIC_URL = '/static/'\n\
@@ -110,7 +119,8 @@ fn an_older_django_is_told_once_what_will_surprise(host: &TestHost) {
     let project = Project::with("old", &OLD_DJANGO);
     let up = host.up(&project);
     let told = |ran: &Ran, text: &str| ran.stderr.matches(text).count();
-    let (files, database) = ("hint: no package of this app serves Django's static files", "hint: Django 4.2.16 cannot");
+    let (files, database) =
+        ("hint: no package of this app serves Django's static files", "hint: Django 4.2.16 cannot");
     assert_eq!((told(&up, files), told(&up, database)), (1, 1), "{up:#?}");
     assert_eq!(host.get("old", "/static/admin/css/base.css").status, 404);
 

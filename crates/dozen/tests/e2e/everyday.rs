@@ -94,12 +94,16 @@ fn a_service_takes_the_place_of_another_in_one_release() {
 
     let attach = ["services", "attach", "pg", "--as", "DATABASE_URL"];
     let refused = host.dozen(attach).fails_with(1);
-    assert!(refused.stderr.contains("`dozen services attach pg --as DATABASE_URL --replace`"), "{refused:#?}");
+    assert!(
+        refused.stderr.contains("`dozen services attach pg --as DATABASE_URL --replace`"),
+        "{refused:#?}"
+    );
     let replaced = host.dozen(attach.into_iter().chain(["--replace"])).succeeds();
     assert_eq!(replaced.stdout, "shop: v3, pg attached\n");
     assert_eq!(inside(&host, "echo $DATABASE_URL"), format!("{url}\n"));
     let services = host.dozen(["services", "--json"]).succeeds().json();
-    let attached: Vec<_> = services.as_array().expect("a list").iter().map(|one| one["attached"].clone()).collect();
+    let attached: Vec<_> =
+        services.as_array().expect("a list").iter().map(|one| one["attached"].clone()).collect();
     assert_eq!(attached, [serde_json::json!([]), serde_json::json!(["DATABASE_URL"])], "{services}");
 }
 
@@ -131,7 +135,10 @@ fn a_command_that_never_ran_ends_as_a_shell_would_end_it() {
     let missing = host.dozen(["run", "--", "no-such-program"]).fails_with(127);
     assert!(missing.stderr.starts_with("error: could not find the program `no-such-program` in `PATH`\n"));
     let plain = host.dozen(["run", "--", "./server.py"]).fails_with(126);
-    assert!(plain.stderr.starts_with("error: could not execute `./server.py`: Permission denied"), "{plain:#?}");
+    assert!(
+        plain.stderr.starts_with("error: could not execute `./server.py`: Permission denied"),
+        "{plain:#?}"
+    );
     assert!(plain.stderr.contains("hint: make it executable"), "{plain:#?}");
     drop(project);
 }
@@ -145,12 +152,16 @@ fn what_reaches_no_app_is_counted_and_told_in_the_servers_log() {
     assert_eq!(refused(), serde_json::json!({ "malformed": 0, "unknown_hosts": 1 }));
     let log = std::fs::read_to_string(host.home().join("server.log")).expect("the server's log");
     let line = log.lines().find(|line| line.contains("refused a request")).expect(&log);
-    for part in ["no app answers to its host", "status=404", "host=\"nobody.example.org\"", "path=\"/page\""] {
+    for part in ["no app answers to its host", "status=404", "host=\"nobody.example.org\"", "path=\"/page\""]
+    {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(!log.contains("secret"), "a query string stays out: {log}");
     let status = host.dozen(["server"]).succeeds().stdout;
-    assert!(status.contains("0 requests that cannot be read (400), 1 for a host that no app has (404)"), "{status}");
+    assert!(
+        status.contains("0 requests that cannot be read (400), 1 for a host that no app has (404)"),
+        "{status}"
+    );
 }
 
 /// Runs a command on a terminal, and presses Ctrl-C once it serves.

@@ -103,7 +103,10 @@ const WAITS: &str = "release: echo begun; while [ ! -e /data/gate/go ]; do sleep
 fn the_lines_of_a_release_phase_come_while_it_runs() {
     let host = host();
     let project = Project::small("shop");
-    project.write("Procfile", WAITS).write("dozen.toml", "[services.gate]\nkind = \"volume\"\n").commit("waits");
+    project
+        .write("Procfile", WAITS)
+        .write("dozen.toml", "[services.gate]\nkind = \"volume\"\n")
+        .commit("waits");
     host.dozen_in(project.folder(), ["create"]).succeeds();
     let go = host.state().join("services/1/gate/go");
     let mut up = host.command(["up", "."]);

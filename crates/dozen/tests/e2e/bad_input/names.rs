@@ -27,7 +27,7 @@ fn what_is_not_there_is_named_with_what_was_meant() {
     let host = host();
     host.up(&Project::small("shop"));
     let mut page = Page::of(&host);
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 20] = [
         &["ps", "-a", "shup"],
         &["ps", "-a", "warehouse"],
         &["ps", "-a", "shop", "-s", "prodution"],
@@ -36,6 +36,7 @@ fn what_is_not_there_is_named_with_what_was_meant() {
         &["rollback", "-a", "shop"],
         &["releases", "info", "-a", "shop", "v9"],
         &["builds", "-a", "shop", "77"],
+        &["builds", "-a", "shop", "v1"],
         &["ps", "scale", "-a", "shop", "wbe=2"],
         &["ps", "scale", "-a", "shop", "clock=2"],
         &["ps", "scale", "-a", "shop", "web=100000"],

@@ -33,6 +33,14 @@ fn a_folder_that_is_no_clean_commit_is_refused() {
         command.current_dir(changed.folder()).env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
         page.add(case, &command.output().unwrap().into());
     }
+    for (case, words) in
+        [("no Git on the machine", &["up", "."][..]), ("a remote without Git", &["create", "shop"])]
+    {
+        let mut command = host.command(words.iter().copied());
+        command.current_dir(changed.folder()).env("PATH", host.home());
+        page.add(case, &command.output().unwrap().into());
+    }
+    host.dozen(["destroy", "shop", "--confirm", "shop"]).succeeds();
     insta::assert_snapshot!(page.text);
     assert_eq!(host.dozen(["apps", "--json"]).succeeds().json(), serde_json::json!([]), "no app was made");
 }
