@@ -8,18 +8,40 @@ fn the_unit_can_be_looked_at_first() {
     let words = ["server", "install", "--print", "--listen", "127.0.0.1:80", "--domain", "apps.example.org"];
     let mut command = host.command(&words);
     command.env("HTTPS_PROXY", "http://proxy.example:3128").env("SECRET", "x");
+    command.env("DOZEN_LOG", "debug").env("npm_config_//r.example/:_authToken", "t0ken");
     let unit = ran(command).out;
     for line in [
         "Environment=\"DOZEN_LISTEN=127.0.0.1:80\"",
         "Environment=\"DOZEN_DOMAIN=apps.example.org\"",
         "Environment=\"HTTPS_PROXY=http://proxy.example:3128\"",
+        "Environment=\"DOZEN_LOG=debug\"",
         "KillMode=process",
         "Restart=on-failure",
     ] {
         assert!(unit.lines().any(|have| have == line), "{line} in\n{unit}");
     }
-    assert!(!unit.contains("SECRET"));
+    assert!(!unit.contains("SECRET") && !unit.contains("t0ken"), "{unit}");
     assert!(unit.contains(" server start\n"));
+}
+
+#[test]
+fn a_server_is_started_only_on_the_machine_where_it_is_to_run() {
+    let host = Host::new();
+    for words in [&["server", "start", "--detached"][..], &["server", "install", "--print"]] {
+        let mut command = host.command(words);
+        command.env("DOZEN_SERVER", "ssh://ann@far.example");
+        let ran = ran(command);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains("`ssh://ann@far.example` is another machine"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_router_that_nobody_launched_says_so() {
+    let ran = Host::new().dozen(&["router"]);
+    assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{}", ran.err);
+    assert!(ran.err.contains("standard input is not a launch message of control"), "{}", ran.err);
+    assert!(ran.err.contains("dozen server start"), "{}", ran.err);
 }
 
 #[test]

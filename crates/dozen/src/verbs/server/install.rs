@@ -26,7 +26,7 @@ pub(super) fn install(
     session: &Session,
 ) -> Result<ExitStatus, CliError> {
     let system = session.settings.root;
-    let text = unit(settings, system);
+    let text = unit(settings, session.settings.log.as_deref(), system);
     if print {
         session.out.bytes(text.as_bytes())?;
         return Ok(ExitStatus::Success);

@@ -4,8 +4,8 @@ use std::{ffi::OsStr, path::Path};
 
 use crate::settings::ServerSettings;
 
-/// The unit. `system` is a unit of the whole machine, else one of the user.
-pub(super) fn unit(settings: &ServerSettings, system: bool) -> String {
+/// The unit. `log` is the level of the server's own log where one is set; `system` is a unit of the whole machine, else one of the user.
+pub(super) fn unit(settings: &ServerSettings, log: Option<&str>, system: bool) -> String {
     let listen: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();
     let mut environment = vec![
         variable("DOZEN_HOME", settings.home.as_os_str()),
@@ -18,6 +18,7 @@ pub(super) fn unit(settings: &ServerSettings, system: bool) -> String {
         let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
         environment.push(variable("DOZEN_TRUSTED_PROXIES", OsStr::new(&proxies.join(","))));
     }
+    environment.extend(log.map(|level| variable("DOZEN_LOG", OsStr::new(level))));
     environment.extend(settings.key_file.as_ref().map(|path| variable("DOZEN_KEY_FILE", path.as_os_str())));
     environment.extend(settings.pyenv_root.as_ref().map(|path| variable("PYENV_ROOT", path.as_os_str())));
     environment
