@@ -67,6 +67,8 @@ pub(crate) enum CliError {
     Name {
         /// Where the name came from.
         what: String,
+        /// How the verb takes another one.
+        advice: &'static str,
         /// The rule it breaks.
         source: NameError,
     },
@@ -162,7 +164,7 @@ impl Hint for CliError {
             Self::Git(error) => error.hint(),
             Self::Upload(error) => error.hint(),
             Self::Daemon(error) => error.hint(),
-            Self::Name { .. } => Some("name it with `--app`".to_owned()),
+            Self::Name { advice, .. } => Some((*advice).to_owned()),
             Self::Usage { hint, .. } | Self::Unavailable { hint, .. } => hint.clone(),
             Self::File { .. } | Self::System { .. } | Self::OutputClosed => None,
         }
