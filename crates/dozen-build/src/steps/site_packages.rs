@@ -68,7 +68,6 @@ pub(crate) fn tidy(venv: &Path) -> Result<Vec<Package>, BuildError> {
     Ok(packages)
 }
 
-/// `Django-5.2` as in `Django-5.2.dist-info`.
 /// The version of a package in the virtualenv of an image's dependency layer.
 pub fn installed_version(layer: &Path, name: &str) -> Option<String> {
     let tree = Tree::open(layer).ok()?;
@@ -79,6 +78,7 @@ pub fn installed_version(layer: &Path, name: &str) -> Option<String> {
     packages.find(|package| package.name == name).map(|package| package.version)
 }
 
+/// `Django-5.2` as in `Django-5.2.dist-info`.
 fn package_of(stem: &[u8]) -> Option<Package> {
     let (name, version) = std::str::from_utf8(stem).ok()?.rsplit_once('-')?;
     Some(Package { name: name.to_lowercase().replace(['_', '.'], "-"), version: version.to_owned() })
