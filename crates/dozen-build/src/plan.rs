@@ -101,7 +101,7 @@ pub fn plan(tree: &Tree) -> Result<BuildPlan, BuildError> {
         Language::Static => LanguagePlan::Static { root: static_site::root_of(tree, &manifest)? },
         Language::Procfile => LanguagePlan::Procfile,
     };
-    let processes = processes::process_types(tree, procfile.processes, &language, &mut remarks)?;
+    let processes = processes::process_types(procfile.processes, &language, &mut remarks)?;
     Ok(BuildPlan {
         language,
         processes,

@@ -62,6 +62,9 @@ pub enum RouterError {
 
 impl Hint for RouterError {
     fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::NoLaunch(_) => Some("the server starts its router: run `dozen server start`".to_owned()),
+            _ => None,
+        }
     }
 }

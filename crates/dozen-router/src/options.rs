@@ -1,10 +1,10 @@
 //! What the router is started with, and its limits.
 
-use std::{io, net::IpAddr, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::launch::Launch;
+use crate::{error::RouterError, launch::Launch};
 
 /// The uid and gid that a router started as root continues as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +39,8 @@ impl RouterOptions {
     /// Takes the options that [`Launch::spawn`] sent over standard input.
     ///
     /// Call it first, before any thread is started.
-    pub fn from_stdin() -> io::Result<Self> {
-        Launch::receive()
+    pub fn from_stdin() -> Result<Self, RouterError> {
+        Launch::receive().map_err(RouterError::NoLaunch)
     }
 }
 

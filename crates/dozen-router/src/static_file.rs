@@ -7,10 +7,7 @@ use std::{
     fs::File,
     future::Future as _,
     io,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{FileExt as _, FileTypeExt as _},
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -19,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
     io::Errno,
 };
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -49,25 +46,28 @@ pub(crate) fn find(layers: &[PathBuf], path: &Path) -> io::Result<Entry> {
                 } else if kind.is_dir() {
                     entry = Entry::Folder;
                 } else {
-                    // A character device is an overlay's mark for a removed file: what lies below
-                    // it is not part of the site. Other kinds are none either.
-                    debug_assert!(
-                        kind.is_file()
-                            || kind.is_char_device()
-                            || kind.is_fifo()
-                            || kind.is_socket()
-                            || kind.is_block_device()
-                    );
+                    // A file below a folder, or a pipe: it hides what is below and is no part of the site.
                     return Ok(entry);
                 }
             }
             Err(Errno::NOENT) => {}
             // A file in place of a folder hides what is below; a link leads nowhere.
             Err(Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG) => return Ok(entry),
+            Err(_) if is_special(&root, path) => return Ok(entry),
             Err(error) => return Err(error.into()),
         }
     }
     Ok(entry)
+}
+
+/// Whether a path that cannot be opened is neither a file nor a folder. An overlay's mark for a
+/// removed file is such a device: what lies below it is no part of the site.
+fn is_special(root: &OwnedFd, path: &Path) -> bool {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let opened = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    opened.and_then(fstat).is_ok_and(|about| {
+        !matches!(FileType::from_raw_mode(about.st_mode), FileType::RegularFile | FileType::Directory)
+    })
 }
 
 fn open_below(root: &OwnedFd, path: &Path) -> Result<File, Errno> {

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) fn answer(
     site: &StaticSite,
     request: &Request<RequestBody>,
-    mut exchange: Box<Exchange>,
+    exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return answer::read_only(exchange);
@@ -44,7 +44,6 @@ pub(crate) fn answer(
         Ok(Outcome::NeedsSlash) => redirect_to_folder(exchange),
         Err(error) => {
             tracing::error!(%error, "a static file cannot be read");
-            exchange.blame(crate::h_code::HCode::ServerInterrupted);
             answer::failure(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 crate::h_code::HCode::ServerInterrupted,

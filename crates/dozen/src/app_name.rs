@@ -12,12 +12,11 @@ use crate::{cli_error::CliError, context::sanitised, git};
 /// A larger `dozen.toml` is not looked into.
 const LIMIT: u64 = 1 << 20;
 
-/// The app's name.
-pub(crate) fn of_folder(folder: &Path) -> Result<AppName, CliError> {
+/// The app's name; `advice` is how the verb takes one that is given.
+pub(crate) fn of_folder(folder: &Path, advice: &'static str) -> Result<AppName, CliError> {
     if let Some(name) = declared(folder) {
-        return name
-            .parse()
-            .map_err(|source| CliError::Name { what: "`[app] name` of `dozen.toml`".to_owned(), source });
+        let what = || "`[app] name` of `dozen.toml`".to_owned();
+        return name.parse().map_err(|source| CliError::Name { what: what(), advice, source });
     }
     let absolute = std::fs::canonicalize(folder).map_err(|source| CliError::File {
         action: "read",
@@ -26,13 +25,13 @@ pub(crate) fn of_folder(folder: &Path) -> Result<AppName, CliError> {
     })?;
     let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let what = format!("the folder's name `{}`", name.escape_default());
-    sanitised(&name).parse().map_err(|source| CliError::Name { what, source })
+    sanitised(&name).parse().map_err(|source| CliError::Name { what, advice, source })
 }
 
 /// The app of a folder that is plainly an app's: it says its name, or is the top of a repository.
 pub(crate) fn of_project(folder: &Path) -> Option<AppName> {
     let is_top = || git::top_of(folder).is_some() && git::folder_in_repository(folder).is_none();
-    if declared(folder).is_some() || is_top() { of_folder(folder).ok() } else { None }
+    if declared(folder).is_some() || is_top() { of_folder(folder, "").ok() } else { None }
 }
 
 /// `[app] name`, when the file says so.
@@ -52,12 +51,12 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("My Site");
         std::fs::create_dir(&folder).unwrap();
-        assert_eq!(of_folder(&folder).unwrap().as_str(), "my-site");
+        assert_eq!(of_folder(&folder, "").unwrap().as_str(), "my-site");
         std::fs::write(folder.join("dozen.toml"), "[app]\nname = \"shop\"\n").unwrap();
-        assert_eq!(of_folder(&folder).unwrap().as_str(), "shop");
+        assert_eq!(of_folder(&folder, "").unwrap().as_str(), "shop");
         std::fs::write(folder.join("dozen.toml"), "not toml [").unwrap();
-        assert_eq!(of_folder(&folder).unwrap().as_str(), "my-site");
+        assert_eq!(of_folder(&folder, "").unwrap().as_str(), "my-site");
         std::fs::write(folder.join("dozen.toml"), "[app]\nname = \"No Name\"\n").unwrap();
-        assert!(of_folder(&folder).is_err());
+        assert!(of_folder(&folder, "").is_err());
     }
 }

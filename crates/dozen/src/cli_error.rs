@@ -67,6 +67,8 @@ pub(crate) enum CliError {
     Name {
         /// Where the name came from.
         what: String,
+        /// How the verb takes another one.
+        advice: &'static str,
         /// The rule it breaks.
         source: NameError,
     },
@@ -171,7 +173,7 @@ impl Hint for CliError {
             Self::Git(error) => error.hint(),
             Self::Upload(error) => error.hint(),
             Self::Daemon(error) => error.hint(),
-            Self::Name { .. } => Some("name it with `--app`".to_owned()),
+            Self::Name { advice, .. } => Some((*advice).to_owned()),
             Self::NotStarted { status: Some(127), .. } => Some(
                 "see what is there with `dozen run -- ls`; a program of a package needs that package among \
                  the dependencies"

@@ -16,6 +16,8 @@
 
 use std::process::ExitCode;
 
+use dozen_model::hint::Hint;
+
 mod app_name;
 mod attach;
 mod cli;
@@ -40,19 +42,23 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match words.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("shim") => dozen_sandbox::shim_main(words),
-        Some("router") => match dozen_router::RouterOptions::from_stdin() {
-            Ok(options) => {
-                start_router_log();
-                dozen_router::router_main(options)
-            }
-            Err(_) => ExitCode::from(2),
-        },
+        Some("router") => router(),
         _ => cli::main(),
     }
 }
 
-/// The router's diagnostics stand beside those of control, in the log of the server.
-fn start_router_log() {
-    // A second start in one process is none.
-    drop(tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).try_init());
+/// The router process. What it has to say goes to stderr, which it shares with control.
+fn router() -> ExitCode {
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false);
+    // Nothing else has started a log in this process.
+    drop(log.with_writer(std::io::stderr).try_init());
+    match dozen_router::RouterOptions::from_stdin() {
+        Ok(options) => dozen_router::router_main(options),
+        Err(error) => {
+            let because = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let hint = error.hint().unwrap_or_default();
+            tracing::error!(because, hint, "{error}");
+            ExitCode::from(2)
+        }
+    }
 }

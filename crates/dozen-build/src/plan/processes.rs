@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use dozen_model::{command_line::CommandTemplate, names::ProcessType};
 
 use super::{LanguagePlan, Remarks, django::DjangoProject, node::NodePlan, python::PythonPlan};
-use crate::{error::BuildError, tree::Tree};
+use crate::error::BuildError;
 
 /// The process types of an app; a derived `web` is said so in the notes.
 pub(super) fn process_types(
-    _tree: &Tree,
     declared: BTreeMap<ProcessType, String>,
     language: &LanguagePlan,
     remarks: &mut Remarks,

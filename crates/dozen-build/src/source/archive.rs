@@ -40,19 +40,6 @@ pub enum ArchiveFormat {
     Zip,
 }
 
-impl ArchiveFormat {
-    /// The format that a file name's ending says.
-    pub fn of_name(name: &str) -> Option<Self> {
-        let name = name.to_ascii_lowercase();
-        match name.as_str() {
-            tgz if tgz.ends_with(".tar.gz") || tgz.ends_with(".tgz") => Some(Self::TarGz),
-            tar if tar.ends_with(".tar") => Some(Self::Tar),
-            zip if zip.ends_with(".zip") => Some(Self::Zip),
-            _ => None,
-        }
-    }
-}
-
 /// What an archive brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedArchive {

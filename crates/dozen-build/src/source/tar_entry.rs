@@ -13,7 +13,7 @@ use crate::error::{BuildError, shown};
 /// The largest extension record that is read.
 const LARGEST_RECORD: u64 = 64 << 10;
 
-/// Whether a link may point out of the tree.
+/// What becomes of hard links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HardLinks {
     /// They are refused: our own stream has none.

@@ -153,7 +153,6 @@ fn title_of(step: &str) -> &str {
         "install" => "Installing dependencies",
         "project" => "Installing the project",
         "assets" => "Making assets",
-        "libraries" => "Checking shared libraries",
         "image" => "Writing the image",
         other => other,
     }

@@ -92,7 +92,10 @@ fn nobody_else_speaks_of_the_client_to_the_app() {
         let ours = ["for", "proto", "port", "host"].map(|what| format!("x-forwarded-{what}"));
         for name in &names {
             let is_ours = ours.iter().any(|known| known == name);
-            assert!(is_ours || ["host", "x-real-estate"].contains(name) || name.starts_with("x-request-"), "{names:?}");
+            assert!(
+                is_ours || ["host", "x-real-estate"].contains(name) || name.starts_with("x-request-"),
+                "{names:?}"
+            );
         }
         assert_eq!(seen.header("x-forwarded-proto"), Some("http"));
         assert_eq!(seen.header("x-real-estate"), Some("kept"));

@@ -24,6 +24,10 @@ fn site(host: &Host) -> StageRoute {
     symlink("..", low.join("public/up")).unwrap();
     write(&high.join("public/style.css"), "new");
     write(&high.join("public/404.html"), "nothing here");
+    write(&low.join("public/removed.txt"), "secret");
+    // What an overlay leaves in the place of a removed file; everybody may make one.
+    let mark = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::empty(), 0);
+    rustix::fs::mknodat(rustix::fs::CWD, high.join("public/removed.txt"), mark.0, mark.1, mark.2).unwrap();
     write(&high.join("public/big.bin"), &"b".repeat(300_000));
     write(&high.join("public/a file.txt"), "spaced");
     let target = StaticSite { layers: vec![low, high], root: "public".into(), not_found: None };
@@ -67,6 +71,7 @@ fn nothing_outside_the_site_is_served() {
         "/%2eenv",
         "/link.txt",
         "/up/secret.txt",
+        "/removed.txt",
         "/style.css/",
         "/style.css/x",
         "/empty/",

@@ -138,6 +138,48 @@ fn every_command_that_a_hint_names_exists() {
     assert!(unknown.is_empty(), "commands that do not exist:\n{}", unknown.join("\n"));
 }
 
+/// Flags that stand alone in backticks within the code of a file.
+fn flags_of(text: &str) -> Vec<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let words = code.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let flags = words.filter(|word| word.starts_with("--") && word.len() > 2);
+    flags.map(|flag| flag.split([' ', '=']).next().unwrap_or(flag).to_owned()).collect()
+}
+
+/// Whether a command or one below it takes a flag.
+fn takes(command: &clap::Command, flag: &str) -> bool {
+    let is_own = |argument: &clap::Arg| argument.get_long().is_some_and(|long| flag == format!("--{long}"));
+    command.get_arguments().any(is_own) || command.get_subcommands().any(|part| takes(part, flag))
+}
+
+/// The verb that a source file is of, if it is one's.
+fn verb_of(file: &Path) -> Option<String> {
+    let below = file.to_str()?.split_once("dozen/src/verbs/")?.1;
+    Some(below.trim_end_matches(".rs").split('/').next()?.replace('_', "-"))
+}
+
+#[test]
+fn every_flag_that_a_message_names_exists_where_it_is_said() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let mut root = command();
+    root.build();
+    let mut unknown = Vec::new();
+    let mut seen = 0;
+    for file in files.iter().filter(|file| !file.ends_with("cli/tests.rs")) {
+        let verb = verb_of(file);
+        let verb = verb.as_deref().and_then(|verb| root.find_subcommand(verb));
+        for flag in flags_of(&std::fs::read_to_string(file).unwrap()) {
+            seen += 1;
+            if !takes(verb.unwrap_or(&root), &flag) {
+                unknown.push(format!("{}: `{flag}`", file.display()));
+            }
+        }
+    }
+    assert!(seen > 3, "only {seen} flags were found: is this test looking in the right place?");
+    assert!(unknown.is_empty(), "flags that do not exist:\n{}", unknown.join("\n"));
+}
+
 #[test]
 fn a_command_that_does_not_exist_is_found_in_the_code_and_not_in_comments() {
     let code = "// `dozen nothing`\nlet a = \"run `dozen nonsense {x}` now\";";

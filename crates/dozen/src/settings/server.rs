@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
 };
 
+use dozen_build::network_settings::is_network_setting;
 use dozen_model::names::Domain;
 
 use super::{Caller, Environment, Settings, SettingsError, absolute, user_home};
@@ -61,27 +62,6 @@ pub(crate) struct ServerSettings {
     /// Where the user's systemd units are.
     pub(crate) config_home: Option<PathBuf>,
 }
-
-/// Variables that reach the dependency step by name.
-const BUILD_VARIABLES: &[&str] = &[
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "GIT_SSL_CAINFO",
-];
-
-/// Variables that reach it by how their names begin.
-const BUILD_PREFIXES: &[&str] = &["PIP_", "UV_", "npm_config_", "NPM_CONFIG_"];
 
 impl ServerFlags {
     /// The same as variables, for a server that is started by another process.
@@ -177,11 +157,7 @@ fn address(text: &str) -> Result<SocketAddr, SettingsError> {
 
 /// The machine's proxy, index and certificate variables.
 fn build_variables(env: &Environment) -> BTreeMap<OsString, OsString> {
-    let wanted = |name: &OsString| {
-        name.to_str().is_some_and(|name| {
-            BUILD_VARIABLES.contains(&name) || BUILD_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        })
-    };
+    let wanted = |name: &OsString| name.to_str().is_some_and(is_network_setting);
     env.0.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -195,6 +171,9 @@ mod tests {
             ("HTTPS_PROXY", "http://p:1"),
             ("PIP_INDEX_URL", "https://i"),
             ("npm_config_registry", "https://r"),
+            ("npm_config_//r/:_authToken", "t"),
+            ("PIP_TARGET", "/x"),
+            ("UV_PUBLISH_TOKEN", "t"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
             ("DOZEN_HOME", "/d"),
             ("PIPX_HOME", "/x"),

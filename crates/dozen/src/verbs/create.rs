@@ -46,7 +46,7 @@ pub(crate) async fn create(args: CreateArgs, session: &Session) -> Result<ExitSt
     let here = Path::new(".");
     let app = match &args.name {
         Some(name) => name.clone(),
-        None => app_name::of_folder(here)?,
+        None => app_name::of_folder(here, "name it: `dozen create NAME`")?,
     };
     let target = Target { app, stage: args.stage };
     let remote = Remote::plan(&args.remote, &target, &session.settings)?;

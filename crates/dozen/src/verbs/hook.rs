@@ -46,9 +46,7 @@ pub(crate) async fn hook(args: HookArgs, session: &Session) -> Result<ExitStatus
         return Err(CliError::Usage { message: "a hook needs `--app` and `--stage`".to_owned(), hint: None });
     };
     let target = Target { app, stage };
-    let mut lines = String::new();
-    let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut lines);
-    read.map_err(|source| CliError::System { what: "Git's list of refs cannot be read", source })?;
+    let lines = read_refs(std::io::stdin().lock())?;
     let Some(push) = Push::of(&lines, &target)? else {
         session.out.note("only tags: nothing to deploy");
         return Ok(ExitStatus::Success);
@@ -73,6 +71,20 @@ pub(crate) async fn hook(args: HookArgs, session: &Session) -> Result<ExitStatus
         ExitStatus::Interrupted => Ok(ExitStatus::Unsatisfied),
         status => Ok(status),
     }
+}
+
+/// Git's list, whole: a branch behind a cut would be taken without a deploy.
+fn read_refs(from: impl Read) -> Result<String, CliError> {
+    let mut lines = String::new();
+    let read = from.take(LIMIT + 1).read_to_string(&mut lines);
+    let read =
+        read.map_err(|source| CliError::System { what: "Git's list of refs cannot be read", source })?;
+    if read as u64 > LIMIT {
+        let message =
+            format!("the push names so many refs that their list is larger than {} MiB", LIMIT >> 20);
+        return Err(refused(message, Some("push the branch alone, and tags in smaller parts".to_owned())));
+    }
+    Ok(lines)
 }
 
 /// What of a push is deployed.
@@ -143,6 +155,15 @@ mod tests {
             assert_eq!(found.unwrap().as_deref(), Some(branch));
         }
         assert_eq!(push(&format!("{OLD} {NEW} refs/tags/v1\n")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_and_not_cut() {
+        let tag = format!("{OLD} {NEW} refs/tags/{}\n", "t".repeat(100));
+        let many = tag.repeat(LIMIT as usize / tag.len());
+        assert_eq!(read_refs(many.as_bytes()).unwrap(), many);
+        let more = format!("{many}{tag}{OLD} {NEW} refs/heads/main\n");
+        assert!(read_refs(more.as_bytes()).is_err());
     }
 
     #[test]

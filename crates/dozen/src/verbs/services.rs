@@ -16,6 +16,9 @@ use crate::{
     time_words::{ago, now},
 };
 
+/// The longest URL of an external service.
+const LONGEST_URL: u64 = 64 << 10;
+
 /// List, create and attach backing services
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -130,7 +133,7 @@ async fn create(
     target: &Target,
     session: &Session,
 ) -> Result<ExitStatus, CliError> {
-    let url = if args.url_stdin { Some(url_from_stdin()?) } else { args.url };
+    let url = if args.url_stdin { Some(read_url(std::io::stdin().lock())?) } else { args.url };
     let body = CreateService { name: args.name.clone(), kind: args.kind, url, path: args.path };
     let entries: Vec<ServiceEntry> =
         session.control().await?.ask(Method::POST, &target.path("/services"), &body).await?;
@@ -205,9 +208,27 @@ fn attached(entry: &ServiceEntry) -> String {
     if names.is_empty() { "-".to_owned() } else { names.join(" ") }
 }
 
-fn url_from_stdin() -> Result<String, CliError> {
+/// Reads a URL whole; one that is cut would be another one.
+fn read_url(from: impl Read) -> Result<String, CliError> {
     let mut url = String::new();
-    let read = std::io::stdin().lock().take(64 << 10).read_to_string(&mut url);
-    read.map_err(|source| CliError::File { action: "read", path: "stdin".into(), source })?;
+    let read = from.take(LONGEST_URL + 1).read_to_string(&mut url);
+    let read = read.map_err(|source| CliError::File { action: "read", path: "stdin".into(), source })?;
+    if read as u64 > LONGEST_URL {
+        let message = format!("stdin holds more than {} KiB, which is no URL", LONGEST_URL >> 10);
+        return Err(CliError::Unavailable { message, hint: None });
+    }
     Ok(url.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_whole_or_not_at_all() {
+        assert_eq!(read_url(&b"redis://:p@h:1\n"[..]).unwrap(), "redis://:p@h:1");
+        let longest = "x".repeat(LONGEST_URL as usize);
+        assert_eq!(read_url(longest.as_bytes()).unwrap(), longest);
+        assert!(read_url(format!("{longest}y").as_bytes()).is_err());
+    }
 }

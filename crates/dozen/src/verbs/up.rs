@@ -79,7 +79,10 @@ fn target(args: &UpArgs, session: &Session) -> Result<Target, CliError> {
     let remote = if own_repository { context::remote_of(&args.path) } else { None };
     match context::infer(&args.app, remote.as_ref(), &session.settings) {
         Ok(target) => Ok(target),
-        Err(_) => Ok(session.target_of(app_name::of_folder(&args.path)?, args.app.stage.clone())),
+        Err(_) => Ok(session.target_of(
+            app_name::of_folder(&args.path, "name it: `dozen up --app NAME`")?,
+            args.app.stage.clone(),
+        )),
     }
 }
 

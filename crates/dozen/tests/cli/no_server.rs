@@ -74,7 +74,6 @@ fn every_verb_that_asks_says_that_no_server_runs_and_what_to_do() {
         &["destroy", "blog", "--confirm", "blog"],
         &["create", "blog"],
         &["deploy"],
-        &["api-bridge"],
     ] {
         let mut command = host.command(words);
         command.env("DOZEN_APP", "blog");
@@ -86,6 +85,28 @@ fn every_verb_that_asks_says_that_no_server_runs_and_what_to_do() {
             "{}",
             ran.err
         );
+    }
+}
+
+#[test]
+fn a_bridge_says_by_its_status_alone_that_no_server_runs() {
+    let ran = Host::new().dozen(&["api-bridge"]);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (69, "", ""));
+}
+
+#[test]
+fn a_folder_that_names_no_app_is_refused_with_the_verbs_own_way_to_name_one() {
+    let host = Host::new();
+    host.write("123/Procfile", "web: ./run\n");
+    for (words, hint) in [
+        (&["create"][..], "hint: name it: `dozen create NAME`\n"),
+        (&["up"], "hint: name it: `dozen up --app NAME`\n"),
+    ] {
+        let mut command = host.command(words);
+        command.current_dir(host.path("123"));
+        let ran = ran(command);
+        assert_eq!(ran.status, 1, "{}", ran.err);
+        assert!(ran.err.ends_with(hint), "{words:?}: {}", ran.err);
     }
 }
 

@@ -8,6 +8,7 @@ fn the_unit_can_be_looked_at_first() {
     let words = ["server", "install", "--print", "--listen", "127.0.0.1:80", "--domain", "apps.example.org"];
     let mut command = host.command(&words);
     command.env("DOZEN_LOG", "warn").env("SECRET", "x");
+    command.env("npm_config_//r.example/:_authToken", "t0ken");
     let unit = ran(command).out;
     for line in [
         "Environment=\"DOZEN_LISTEN=127.0.0.1:80\"",
@@ -19,7 +20,7 @@ fn the_unit_can_be_looked_at_first() {
     ] {
         assert!(unit.lines().any(|have| have == line), "{line} in\n{unit}");
     }
-    assert!(!unit.contains("SECRET"));
+    assert!(!unit.contains("SECRET") && !unit.contains("t0ken"), "{unit}");
     assert!(unit.contains(" server start\n"));
 }
 
@@ -44,6 +45,26 @@ fn apps_are_not_stopped_for_a_shutdown_that_is_none() {
     let ran = host.dozen(&["server", "stop", "--all", "--if-shutting-down"]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));
     assert_eq!(host.dozen(&["server", "stop", "--if-shutting-down"]).status, 2);
+}
+
+#[test]
+fn a_server_is_started_only_on_the_machine_where_it_is_to_run() {
+    let host = Host::new();
+    for words in [&["server", "start", "--detached"][..], &["server", "install", "--print"]] {
+        let mut command = host.command(words);
+        command.env("DOZEN_SERVER", "ssh://ann@far.example");
+        let ran = ran(command);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains("`ssh://ann@far.example` is another machine"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_router_that_nobody_launched_says_so() {
+    let ran = Host::new().dozen(&["router"]);
+    assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{}", ran.err);
+    assert!(ran.err.contains("standard input is not a launch message of control"), "{}", ran.err);
+    assert!(ran.err.contains("dozen server start"), "{}", ran.err);
 }
 
 #[test]
