@@ -154,11 +154,7 @@ impl AssetStep<'_> {
         env
     }
 
-    fn run_all(
-        &self,
-        session: &mut Session<'_>,
-        env: &BTreeMap<String, String>,
-    ) -> Result<Made, BuildError> {
+    fn run_all(&self, session: &mut Session<'_>, env: &BTreeMap<String, String>) -> Result<Made, BuildError> {
         // Bundlers keep their cache there.
         let is_node = matches!(self.plan.language, LanguagePlan::Node(_));
         let extra: &[PathBuf] = if is_node { &["node_modules".into()] } else { &[] };

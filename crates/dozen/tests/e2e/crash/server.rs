@@ -140,12 +140,9 @@ fn what_nobody_can_want_again_is_gone_after_the_next_start() {
     let digest = "0".repeat(64);
     let image = format!("images/{digest}.json");
     // The data of an app that a restored, older database does not know is kept: it may be the only copy.
-    let kept = ["services/99/data", "logs/ghost/production", "deploys/ghost/production", "router/access/ghost"];
-    let folders = [
-        "builds/99/tree",
-        "run/i/aaaaaaaaaa",
-        "tmp/build-x",
-    ];
+    let kept =
+        ["services/99/data", "logs/ghost/production", "deploys/ghost/production", "router/access/ghost"];
+    let folders = ["builds/99/tree", "run/i/aaaaaaaaaa", "tmp/build-x"];
     for folder in kept.into_iter().chain(folders) {
         let mut maker = std::fs::DirBuilder::new();
         maker.recursive(true).mode(0o700).create(host.state().join(folder)).expect("a folder");
