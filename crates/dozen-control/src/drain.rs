@@ -136,6 +136,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_ends_leaves_what_drains_alone() {
+        let stand = Stand::new();
+        let mut launch = stand.launch(Purpose::Service, None, LaunchState::Draining);
+        launch.port = Some(1);
+        stand.control.end();
+        stand.control.drain(&stand.key, &launch, Instant::now()).unwrap();
+        assert_eq!(stand.state_of(&launch), LaunchState::Draining);
+    }
+
+    #[test]
     fn who_waits_for_drains_begins_those_that_nobody_has_begun() {
         let stand = Stand::new();
         let launch = stand.launch(Purpose::Service, None, LaunchState::Draining);
