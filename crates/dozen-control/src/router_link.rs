@@ -4,6 +4,9 @@
 //! refused while a killed router is started again. A control that was killed itself finds the
 //! router alive on its socket and takes copies back from it. A table is given under a lock, so a
 //! later one is never overtaken by an earlier one.
+//!
+//! A server that is stopped and started again meets its old router at its last requests. A new one
+//! goes on with the listeners; what the old one still has in flight counts with what the new one has.
 
 use std::{
     fs::File,
@@ -53,6 +56,8 @@ pub(crate) struct RouterLink {
     as_root: bool,
     launch: Mutex<Option<Launch>>,
     client: Mutex<Option<RouterClient>>,
+    /// The router before this one, until its last request is answered.
+    draining: Mutex<Option<RouterClient>>,
     generation: Mutex<u64>,
     is_stale: Mutex<bool>,
     stale: Condvar,
@@ -71,6 +76,7 @@ impl RouterLink {
             as_root,
             launch: Mutex::default(),
             client: Mutex::default(),
+            draining: Mutex::default(),
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
             is_stale: Mutex::new(false),
             stale: Condvar::new(),
@@ -124,6 +130,8 @@ impl RouterLink {
             // tables. Who connects meanwhile waits in the listeners' queues.
             self.living().iter().for_each(|old| old.terminate());
         }
+        // It accepts nothing any more and ends with its last request: another one goes on.
+        *self.draining.lock() = self.client.lock().take();
         self.start_with(listeners)
     }
 
@@ -315,12 +323,30 @@ impl RouterLink {
 
     /// What an endpoint has in flight.
     pub(crate) fn load_of(&self, endpoint: &str) -> Result<EndpointLoad, ControlError> {
-        Ok(self.ask(RouterClient::in_flight)?.get(endpoint).copied().unwrap_or_default())
+        Ok(self.loads()?.get(endpoint).copied().unwrap_or_default())
     }
 
     /// What every endpoint has in flight.
     pub(crate) fn loads(&self) -> Result<std::collections::BTreeMap<String, EndpointLoad>, ControlError> {
-        self.ask(RouterClient::in_flight)
+        let mut loads = self.ask(RouterClient::in_flight)?;
+        for (endpoint, load) in self.ask_draining(RouterClient::in_flight).unwrap_or_default() {
+            *loads.entry(endpoint).or_default() += load;
+        }
+        Ok(loads)
+    }
+
+    /// One call to the router before this one; once it does not answer, it has ended and has nothing
+    /// in flight.
+    fn ask_draining<T>(
+        &self,
+        call: impl Fn(&mut RouterClient) -> Result<T, dozen_router::RouterError>,
+    ) -> Option<T> {
+        let mut draining = self.draining.lock();
+        let answer = call(draining.as_mut()?).ok();
+        if answer.is_none() {
+            *draining = None;
+        }
+        answer
     }
 
     /// What the router refused itself; nothing while it does not answer, which is not waited for.
@@ -332,6 +358,7 @@ impl RouterLink {
 
     /// Closes the upgraded connections of an endpoint.
     pub(crate) fn close_upgraded(&self, endpoint: &str) -> Result<(), ControlError> {
+        self.ask_draining(|client| client.close_upgraded(endpoint));
         self.ask(|client| client.close_upgraded(endpoint)).map(|_| ())
     }
 

@@ -32,6 +32,8 @@ mod error;
 mod exchange;
 mod fd_passing;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod h_code;
 mod head_scan;

@@ -55,6 +55,15 @@ pub struct EndpointLoad {
     pub unsafe_requests: usize,
 }
 
+impl std::ops::AddAssign for EndpointLoad {
+    /// What two routers have in flight to the same endpoint.
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.upgraded += other.upgraded;
+        self.unsafe_requests += other.unsafe_requests;
+    }
+}
+
 /// How the router does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterStatus {

@@ -1,6 +1,7 @@
 //! The machine of a test: a home, free ports, a server, and their clean-up.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -230,7 +231,10 @@ impl Drop for TestHost {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        let Some(mut server) = self.server.take() else { return };
+        let Some(mut server) = self.server.take() else {
+            make_removable(self.home());
+            return;
+        };
         let stopped = self.dozen(["server", "stop", "--all"]);
         if stopped.status != 0 {
             let _ = server.kill();
@@ -241,7 +245,19 @@ impl Drop for TestHost {
             let log = std::fs::read_to_string(self.home().join("server.log")).unwrap_or_default();
             eprintln!("--- the server's log\n{log}---");
         }
+        make_removable(self.home());
     }
+}
+
+/// Makes the folders below writable: layers are read-only, and only root removes those as they are.
+pub fn make_removable(folder: &Path) {
+    let is_folder = std::fs::symlink_metadata(folder).is_ok_and(|about| about.is_dir());
+    if is_root() || !is_folder {
+        return;
+    }
+    let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    entries.filter_map(Result::ok).for_each(|entry| make_removable(&entry.path()));
 }
 
 /// The binary under test.

@@ -1,6 +1,52 @@
 //! One app from its first deploy to its end.
 
-use crate::{host::TestHost, project::Project};
+use std::time::Duration;
+
+use crate::{
+    client,
+    host::{TestHost, wait_for},
+    project::Project,
+};
+
+/// An app that takes four seconds for a `POST` and ends at once when it is told to.
+const SLOW_SERVER: &str = r#"
+import os, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+    def do_POST(self):
+        print("begun", flush=True)
+        time.sleep(4)
+        self.do_GET()
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"#;
+
+#[test]
+fn an_instance_stays_while_the_router_before_this_one_has_a_request_in_it() {
+    let mut host = TestHost::start();
+    host.set_env("DOZEN_APP", "shop");
+    let project = Project::small("shop");
+    project.write("server.py", SLOW_SERVER).commit("slow");
+    host.up(&project);
+    let port = host.port();
+    let request = "POST / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let asked = std::thread::spawn(move || client::try_request(port, request));
+    wait_for("the request at the app", Duration::from_secs(10), || {
+        host.dozen(["logs"]).succeeds().stdout.contains("begun").then_some(())
+    });
+    let old_router = host.router_pid();
+    host.dozen(["server", "stop"]).succeeds();
+    host.wait_for_control_end();
+    host.start_server();
+    assert_ne!(host.router_pid(), old_router);
+    host.dozen(["config", "set", "A=1"]).succeeds();
+    let answer = asked.join().expect("the client").expect("an answer");
+    assert_eq!(answer.status, 204, "{answer:?}");
+}
 
 #[test]
 fn an_app_is_deployed_configured_scaled_rolled_back_and_destroyed() {

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     client,
-    host::{Ran, binary, is_root, wait_for},
+    host::{Ran, binary, is_root, make_removable, wait_for},
     project::Project,
 };
 
@@ -93,6 +93,7 @@ impl Person {
 impl Drop for Person {
     fn drop(&mut self) {
         let _ = self.dozen(&["server", "stop", "--all"]);
+        make_removable(self.folder.path());
     }
 }
 
