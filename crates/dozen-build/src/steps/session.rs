@@ -4,7 +4,7 @@
 //! them, the last ones are kept for the error, and nothing runs after a cancel or the deadline.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -12,8 +12,10 @@ use std::{
 
 use crate::{
     build::BuildInput,
+    build_secrets::{BuildSecrets, is_called_secret, secret_words},
     error::{BuildError, shown},
     events::BuildEvents,
+    network_settings::add_pip_config,
     redaction::redact,
     step::{StepEnd, StepRunner, StepWatch, WalledStep},
     steps::{HOME, writable},
@@ -32,6 +34,12 @@ pub(crate) struct Session<'a> {
     runner: &'a dyn StepRunner,
     events: &'a mut dyn BuildEvents,
     scratch: PathBuf,
+    /// The machine's network settings, and before them what a `pip.conf` among the secrets says.
+    pub(crate) network: BTreeMap<String, String>,
+    /// The build-secret files.
+    pub(crate) secrets: BuildSecrets,
+    /// Values that log lines must not show.
+    hidden: Vec<Vec<u8>>,
     deadline: Instant,
     step: (String, Instant),
     /// Layers that this build uses.
@@ -56,6 +64,13 @@ impl<'a> Session<'a> {
         runner: &'a dyn StepRunner,
         events: &'a mut dyn BuildEvents,
     ) -> Result<Self, BuildError> {
+        let secrets = BuildSecrets::read(&input.secret_files)?;
+        let mut network = BTreeMap::new();
+        add_pip_config(&mut network, &secrets.text("pip.conf").unwrap_or_default());
+        for (name, value) in &input.network_env {
+            network.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let hidden = hidden(input, &network, &secrets);
         let scratch = tempfile::Builder::new()
             .prefix("build-")
             .tempdir_in(input.store.tmp())
@@ -63,7 +78,23 @@ impl<'a> Session<'a> {
             .keep();
         let now = Instant::now();
         let deadline = now + BuildInput::DEFAULT_TIMEOUT;
-        Ok(Self { input, runner, events, scratch, deadline, step: (String::new(), now), leases: Vec::new() })
+        Ok(Self {
+            input,
+            runner,
+            events,
+            scratch,
+            network,
+            secrets,
+            hidden,
+            deadline,
+            step: (String::new(), now),
+            leases: Vec::new(),
+        })
+    }
+
+    /// The build's own folder, which ends with it.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// Sets the time that the whole build may take.
@@ -130,7 +161,7 @@ impl<'a> Session<'a> {
         step.timeout = step.timeout.min(left);
         step.build_user = self.input.build_user;
         let mut tail = VecDeque::new();
-        let (events, secrets, name) = (&mut *self.events, &self.input.secrets, &self.step.0);
+        let (events, secrets, name) = (&mut *self.events, &self.hidden, &self.step.0);
         let mut line = |bytes: &[u8]| {
             // Redacted before it is cut: half a secret would not be found.
             let clean = redact(bytes, secrets);
@@ -155,6 +186,21 @@ impl<'a> Session<'a> {
         let ended = self.run(step)?;
         if ended.is_well() { Ok(()) } else { Err(failed(&name, ended, None)) }
     }
+}
+
+/// The stage's secrets, the passwords of network settings and of secret files.
+fn hidden(
+    input: &BuildInput<'_>,
+    network: &BTreeMap<String, String>,
+    secrets: &BuildSecrets,
+) -> Vec<Vec<u8>> {
+    let mut hidden = input.secrets.clone();
+    for (name, value) in network {
+        hidden.extend(secret_words(value));
+        hidden.extend(is_called_secret(name).then(|| value.clone().into_bytes()));
+    }
+    hidden.extend(secrets.words());
+    hidden
 }
 
 impl Drop for Session<'_> {

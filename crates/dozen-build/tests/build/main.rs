@@ -11,6 +11,7 @@ mod export;
 mod index;
 mod layer_store;
 mod pythons;
+mod secrets;
 mod tools;
 mod walls;
 mod with_registries;
