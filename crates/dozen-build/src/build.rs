@@ -34,10 +34,11 @@ use crate::{
     steps::{
         APP, VENV,
         assets::{AssetStep, make_assets},
+        dependencies::Dependencies,
         install_python::pythons_for,
         node::{self, NodeStep, node_dependencies},
         project::install_project,
-        python::{Dependencies, PythonStep, python_dependencies},
+        python::{PythonStep, python_dependencies},
         runtime_bin,
         session::Session,
     },
@@ -221,7 +222,7 @@ fn build_python(
     if python.lock != PythonLock::Nothing {
         session.start("install")?;
         let input = session.input;
-        let uv = uv_tool::obtain_uv(input.store, &pythons, &input.network_env, &input.search)?;
+        let uv = uv_tool::obtain_uv(input.store, &pythons, &session.network, &input.search)?;
         plan.warnings.extend(uv.warning.clone());
         let step = PythonStep { plan: python, runtime: installed, uv: &uv, tree, app_layer };
         let dependencies = python_dependencies(session, &step)?;

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod build_secrets;
 mod cache_key;
 mod compilers;
 mod elf;

@@ -4,91 +4,7 @@
 //! through; [`add_pip_config`] adds what the machine's `pip.conf` says, which only pip would read.
 //! They are part of the dependency layer's key, by digest, and never of the image.
 
-use std::{collections::BTreeMap, path::Path};
-
-use crate::{
-    build::BuildInput,
-    cache_key::CacheKey,
-    error::BuildError,
-    step::Bind,
-    steps::{SECRETS, read_only},
-};
-
-impl BuildInput<'_> {
-    /// What every layer that was installed over the network depends on.
-    pub(crate) fn dependency_key(&self) -> Result<CacheKey, BuildError> {
-        let mut key = self.common_key();
-        for (name, value) in self.network_env.iter().filter(|(name, _)| !is_for_pythons(name)) {
-            key.with_bytes(name.as_str(), value.as_bytes());
-        }
-        for (name, path) in &self.secret_files {
-            let bytes =
-                std::fs::read(path).map_err(BuildError::io(format!("read the build secret `{name}`")))?;
-            key.with_bytes(format!("secret file {name}"), &bytes);
-        }
-        Ok(key)
-    }
-
-    /// The network settings and secret files for a step with network.
-    pub(crate) fn add_network(&self, env: &mut BTreeMap<String, String>, binds: &mut Vec<Bind>) {
-        for (name, value) in self.network_env.iter().filter(|(name, _)| !is_for_pythons(name)) {
-            let uv = also_for_uv(name).filter(|name| !self.network_env.contains_key(*name));
-            env.extend(uv.map(|uv| (uv.to_owned(), value.clone())));
-            env.insert(name.clone(), value.clone());
-            let folders = value.split_whitespace().filter_map(file_url);
-            let certificates = is_certificates(name).then(|| Path::new(value));
-            folders.chain(certificates).for_each(|path| show(path, binds));
-        }
-        for (name, path) in &self.secret_files {
-            let inside = format!("{SECRETS}/{name}");
-            let variable = match name.as_str() {
-                ".netrc" => "NETRC",
-                "pip.conf" => "PIP_CONFIG_FILE",
-                ".npmrc" => "npm_config_userconfig",
-                "uv.toml" => "UV_CONFIG_FILE",
-                _ => continue,
-            };
-            env.insert(variable.to_owned(), inside.clone());
-            binds.push(read_only(path, inside));
-        }
-    }
-
-    /// The settings of where uv gets Pythons.
-    pub(crate) fn add_python_sources(&self, env: &mut BTreeMap<String, String>, binds: &mut Vec<Bind>) {
-        for (name, value) in self.network_env.iter().filter(|(name, _)| is_for_pythons(name)) {
-            env.insert(name.clone(), value.clone());
-            file_url(value).into_iter().for_each(|path| show(path, binds));
-        }
-    }
-}
-
-/// Shows a file or folder of this machine inside walls, where they do not show it by themselves.
-fn show(path: &Path, binds: &mut Vec<Bind>) {
-    let bind = read_only(path, path);
-    if is_only_outside(path) && path.exists() && !binds.contains(&bind) {
-        binds.push(bind);
-    }
-}
-
-/// The path of a `file:` URL, also of an index that has a name.
-fn file_url(value: &str) -> Option<&Path> {
-    without_name(value).strip_prefix("file://").map(Path::new)
-}
-
-/// Whether a setting names a file or folder of certificates.
-fn is_certificates(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    ["pip_cert", "ssl_cert_file", "ssl_cert_dir", "requests_ca_bundle", "curl_ca_bundle"]
-        .into_iter()
-        .chain(["node_extra_ca_certs", "git_ssl_cainfo", "npm_config_cafile"])
-        .any(|known| lower == known)
-}
-
-/// Whether a path is one that the walls do not show by themselves.
-fn is_only_outside(path: &Path) -> bool {
-    let shown = ["/usr", "/etc/ssl/certs", "/etc/pki", "/etc/ca-certificates"];
-    path.is_absolute() && !shown.iter().any(|inside| path.starts_with(inside))
-}
+use std::collections::BTreeMap;
 
 /// Whether a variable of the machine's environment is such a setting.
 pub fn is_network_setting(name: &str) -> bool {
@@ -122,7 +38,7 @@ pub fn is_network_setting(name: &str) -> bool {
 }
 
 /// Whether a setting says where uv gets Pythons, and nothing about packages.
-fn is_for_pythons(name: &str) -> bool {
+pub(crate) fn is_for_pythons(name: &str) -> bool {
     matches!(name, "UV_PYTHON_INSTALL_MIRROR" | "UV_PYTHON_DOWNLOADS_JSON_URL" | "UV_PYTHON_DOWNLOADS")
 }
 
@@ -192,7 +108,7 @@ pub(crate) fn indexes(settings: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 /// uv writes `name=URL` for an index with a name.
-fn without_name(index: &str) -> &str {
+pub(crate) fn without_name(index: &str) -> &str {
     match index.split_once('=') {
         Some((name, url)) if !name.contains([':', '/']) => url,
         _ => index,

@@ -31,29 +31,9 @@ pub fn redact(line: &[u8], secrets: &[Vec<u8>]) -> Vec<u8> {
     clean
 }
 
-/// The user and password of each URL in a setting, together and the password alone.
-pub(crate) fn credentials(setting: &str) -> Vec<Vec<u8>> {
-    let urls = setting.split_whitespace().filter_map(|word| word.split_once("://"));
-    let authorities = urls.map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let user_infos = authorities.filter_map(|authority| Some(authority.rsplit_once('@')?.0));
-    user_infos
-        .flat_map(|both| [Some(both), both.split_once(':').map(|(_, password)| password)])
-        .flatten()
-        .map(|text| text.as_bytes().to_vec())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn credentials_of_an_index_are_found() {
-        let found = credentials("https://me:pass%40word@index.test/simple http://token123@other.test");
-        let found: Vec<_> = found.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
-        assert_eq!(found, ["me:pass%40word", "pass%40word", "token123"]);
-        assert!(credentials("https://index.test/a@b").is_empty());
-    }
 
     fn redacted(line: &str, secrets: &[&str]) -> String {
         let secrets: Vec<Vec<u8>> = secrets.iter().map(|s| s.as_bytes().to_vec()).collect();

@@ -11,7 +11,9 @@ use std::{
 use crate::{runtime::Installed, step::Bind};
 
 pub(crate) mod assets;
+pub(crate) mod dependencies;
 pub(crate) mod install_python;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod placeholder;
 pub(crate) mod project;
@@ -29,8 +31,6 @@ const TOOLS: &str = "/dozen/tools";
 const CACHE: &str = "/dozen/cache";
 /// A home and temporary folder that ends with the build.
 const HOME: &str = "/dozen/home";
-/// Files such as `.netrc`, for the dependency step only.
-pub(crate) const SECRETS: &str = "/dozen/secrets";
 
 /// The time that tools which honour it write into what they make: as a layer's own.
 const EPOCH: &str = "315532800";

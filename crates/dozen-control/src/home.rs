@@ -7,6 +7,7 @@
 //!   layers/  images/     the image store; as root the router may read layers (0710)
 //!   cache/               dependency layers by key, tools
 //!   incoming/            uploaded trees, by deploy id
+//!   build-secrets/       made by the user: `.netrc`, `pip.conf` ... for builds, or APP/ with them
 //!   builds/              one folder for each running build, gone with it
 //!   services/            data of sqlite and volume services, by stage id
 //!   logs/APP/STAGE/      app streams and our own lines
@@ -130,6 +131,11 @@ impl Home {
     /// The uploaded tree of a deploy.
     pub fn incoming(&self, deploy: i64) -> PathBuf {
         self.root.join("incoming").join(deploy.to_string())
+    }
+
+    /// Where the user puts secret files for builds; made by the user.
+    pub fn build_secrets(&self) -> PathBuf {
+        self.root.join("build-secrets")
     }
 
     /// The folder of a running build.

@@ -19,7 +19,7 @@ use dozen_model::digest::Digest;
 
 use super::{
     APP, base_env,
-    placeholder::{missing_variable, placeholders},
+    placeholder::{missing_variable, placeholders, unreadable_placeholder},
     python::compile_command,
     read_only, runtime_bin,
     session::{Ended, Session, failed},
@@ -308,7 +308,12 @@ fn check_compiled(ended: Ended) -> Result<(), BuildError> {
 fn advice(tail: &[String]) -> Option<String> {
     if let Some(name) = missing_variable(tail) {
         return Some(format!(
-            "declare `{name}` below `[config]` in dozen.toml and the build gets a placeholder, or give it a value below `[build.env]`"
+            "builds do not get the stage's config: declare `{name}` below `[config]` in dozen.toml and the build gets a placeholder, or give it a value below `[build.env]`"
+        ));
+    }
+    if let Some(name) = unreadable_placeholder(tail) {
+        return Some(format!(
+            "`{name}` has a placeholder in builds that the app cannot read: give it a value below `[build.env]` in dozen.toml"
         ));
     }
     wants_network(tail).then(|| {

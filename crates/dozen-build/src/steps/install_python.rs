@@ -39,7 +39,7 @@ pub(crate) fn pythons_for(
         other => other,
     };
     let Some(own) = &input.search.own_pythons else { return Err(missing("no folder is set for it".into())) };
-    let uv = match uv_tool::obtain_uv(input.store, &pythons, &input.network_env, &input.search) {
+    let uv = match uv_tool::obtain_uv(input.store, &pythons, &session.network, &input.search) {
         Ok(uv) => uv,
         Err(error @ BuildError::ToolMissing { .. }) => return Err(missing(error.to_string())),
         Err(error) => return Err(error),
@@ -92,8 +92,8 @@ fn install_step(
         writable(session.tool_cache("uv")?, CACHE),
         writable(folder, OWN_PYTHONS),
     ];
-    session.input.add_network(&mut env, &mut binds);
-    session.input.add_python_sources(&mut env, &mut binds);
+    session.add_network(&mut env, &mut binds)?;
+    session.add_python_sources(&mut env, &mut binds);
     let words = ["python", "install", "--no-bin", "--install-dir", OWN_PYTHONS, request];
     Ok(WalledStep {
         name: "python".into(),

@@ -14,21 +14,19 @@ use dozen_model::digest::Digest;
 
 use super::{
     CACHE, base_env,
-    python::{Dependencies, copy_in},
+    dependencies::{Dependencies, InstallPlace, InstallSource},
     real_runtime, runtime_bin,
     session::Session,
     writable,
 };
 use crate::{
-    cache_key::{CacheKey, LayerCache, Lookup},
-    compilers::{compilers, has_compiled_module},
+    cache_key::CacheKey,
+    compilers::has_compiled_module,
     error::BuildError,
-    overlay_upper,
     plan::{NodePlan, PLAN_VERSION},
     runtime::{Installed, layer::npm_of},
     step::{AppMount, WalledStep},
     tree::Tree,
-    tree_copy::Adoption,
 };
 
 /// The layer with packages that only the build needs.
@@ -47,31 +45,21 @@ pub(crate) fn node_dependencies(
     node: &NodeStep<'_>,
 ) -> Result<Dependencies, BuildError> {
     let npm = node.npm()?;
-    let mut key = session.input.dependency_key()?;
+    let mut key = session.dependency_key();
     node.add_to(&mut key, &npm)?;
-    let app = session.input.app.clone();
-    let cache = LayerCache::new(session.input.store, "dependencies", app.as_str());
-    let reason = match cache.look_up(&key) {
-        Lookup::Hit(layers, leases, warnings) => {
-            session.leases.extend(leases);
-            let decision = "cached: nothing that decides about packages changed".to_owned();
-            return Ok(Dependencies { layers, warnings, cached: true, decision });
-        }
-        Lookup::Miss(reason) => reason,
+    let reason = match Dependencies::cached(session, &key) {
+        Ok(dependencies) => return Ok(dependencies),
+        Err(reason) => reason,
     };
-    session.say(&format!("installing, because {reason}"));
     let layers = install(session, node)?;
     let mut is_compiled = false;
     for digest in layers.values() {
         is_compiled |= has_compiled_module(&session.input.store.facts(digest)?);
     }
-    cache.put(&key, &layers, &[], is_compiled.then(compilers))?;
-    Ok(Dependencies {
-        layers,
-        warnings: Vec::new(),
-        cached: false,
-        decision: format!("packages installed by npm ({reason})"),
-    })
+    let decision = format!("packages installed by npm ({reason})");
+    let made = Dependencies { layers, warnings: Vec::new(), cached: false, decision };
+    made.keep(session, &key, is_compiled)?;
+    Ok(made)
 }
 
 impl NodeStep<'_> {
@@ -123,7 +111,7 @@ impl NodeStep<'_> {
         env.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let mut binds = vec![writable(session.tool_cache("npm")?, CACHE)];
         binds.extend(real_runtime(self.runtime));
-        session.input.add_network(&mut env, &mut binds);
+        session.add_network(&mut env, &mut binds)?;
         let argv = vec![self.runtime.program.display().to_string(), self.npm()?.display().to_string()];
         let (name, timeout) = (name.to_owned(), Duration::MAX);
         Ok(WalledStep { name, argv, env, app, binds, network: true, timeout, build_user: None })
@@ -150,65 +138,44 @@ fn installing_part(package_json: &[u8]) -> Vec<u8> {
 
 fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<String, Digest>, BuildError> {
     session.take_tool_cache("npm")?;
-    let place = session.folder("dependencies")?;
-    let lowers =
-        if node.plan.needs_tree { vec![session.input.store.path(node.app_layer)] } else { Vec::new() };
-    let (mount, result) = match lowers.first() {
-        Some(lower) => {
-            let (upper, work) = (session.folder("dependencies/upper")?, session.folder("dependencies/work")?);
-            overlay_upper::prepare(&upper, lower, &[])?;
-            session.give(&work)?;
-            (AppMount::Layers { lower: lowers.clone(), upper: Some(upper.clone()) }, upper)
-        }
-        None => {
-            for name in &node.plan.manifest_files {
-                copy_in(node.tree, name, &place)?;
-            }
-            (AppMount::Writable(place.clone()), place)
-        }
-    };
-    session.give(&result)?;
+    let plan = node.plan;
+    let (needs_tree, manifest_files) = (plan.needs_tree, plan.manifest_files.as_slice());
+    let source = InstallSource { tree: node.tree, app_layer: node.app_layer, manifest_files, needs_tree };
+    let place = InstallPlace::make(session, &source)?;
+    session.give(&place.result)?;
     let verb = if node.plan.locked { "ci" } else { "install" };
     let with_build = node.plan.has_build();
-    let mut step = node.step(session, "install", mount.clone())?;
+    let mut step = node.step(session, "install", place.mount.clone())?;
     step.argv.extend([verb.to_owned(), (if with_build { "--include=dev" } else { "--omit=dev" }).to_owned()]);
     session.run_well(step)?;
     let mut layers = BTreeMap::new();
     if with_build {
-        layers.insert(FULL.to_owned(), adopt_modules(session, &result, &lowers, "full-out")?);
-        let mut step = node.step(session, "prune", mount)?;
+        layers.insert(FULL.to_owned(), adopt_modules(session, &place, "full-out")?);
+        let mut step = node.step(session, "prune", place.mount.clone())?;
         step.argv.extend(["prune".to_owned(), "--omit=dev".to_owned()]);
         session.run_well(step)?;
     }
-    layers.insert(
-        Dependencies::PRODUCTION.to_owned(),
-        adopt_modules(session, &result, &lowers, "production-out")?,
-    );
+    layers.insert(Dependencies::PRODUCTION.to_owned(), adopt_modules(session, &place, "production-out")?);
     Ok(layers)
 }
 
 /// Makes a layer of `node_modules`, or of all that was written over the tree.
-fn adopt_modules(
-    session: &mut Session<'_>,
-    result: &Path,
-    lowers: &[PathBuf],
-    out: &str,
-) -> Result<Digest, BuildError> {
+fn adopt_modules(session: &mut Session<'_>, place: &InstallPlace, out: &str) -> Result<Digest, BuildError> {
     let store = session.input.store;
-    let (digest, lease) = if lowers.is_empty() {
-        let (out, modules) = (session.folder(out)?, result.join("node_modules"));
+    let (digest, lease) = if place.lowers.is_empty() {
+        let (out, modules) = (session.folder(out)?, place.result.join("node_modules"));
         let moved = out.join("node_modules");
         if modules.is_dir() {
             std::fs::rename(&modules, &moved).map_err(BuildError::io("take `node_modules`"))?;
         }
-        let adopted = store.adopt(&out, Adoption::default())?;
+        let adopted = store.adopt(&out, place.adoption())?;
         if moved.is_dir() {
             // Pruning goes on from it.
             std::fs::rename(&moved, &modules).map_err(BuildError::io("put `node_modules` back"))?;
         }
         adopted
     } else {
-        store.adopt(result, Adoption { whiteouts: true, ..Adoption::default() })?
+        store.adopt(&place.result, place.adoption())?
     };
     session.leases.push(lease);
     Ok(digest)

@@ -68,12 +68,22 @@ fn placeholder(name: &str) -> String {
         "1"
     } else {
         // Long enough for checks of a secret's length.
-        return format!(
-            "placeholder-{}-for-the-build-only-not-a-secret-value",
-            name.to_lowercase().replace('_', "-")
-        );
+        return format!("{BEGIN}{}{END}", name.to_lowercase().replace('_', "-"));
     };
     text.to_owned()
+}
+
+const BEGIN: &str = "placeholder-";
+const END: &str = "-for-the-build-only-not-a-secret-value";
+
+/// The config var whose placeholder a failing step's last lines quote: a number was expected, for
+/// example.
+pub(crate) fn unreadable_placeholder(tail: &[String]) -> Option<String> {
+    let name = tail.iter().rev().find_map(|line| {
+        let (before, _) = line.split_once(END)?;
+        Some(before.rsplit_once(BEGIN)?.1.to_owned())
+    })?;
+    Some(name.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// The config var that a failing step's last lines say is missing.
@@ -125,6 +135,14 @@ mod tests {
         let (manifest, _) = AppManifest::read(Some(toml), None).unwrap();
         let names: Vec<String> = placeholders(&manifest).into_keys().collect();
         assert_eq!(names, ["DATABASE_URL", "SHOP_MEDIA_PATH"]);
+    }
+
+    #[test]
+    fn a_placeholder_that_is_no_number_is_named() {
+        let quoted = placeholder("MAX_WORKERS");
+        let line = format!("ValueError: invalid literal for int() with base 10: '{quoted}'");
+        assert_eq!(unreadable_placeholder(&[line]).as_deref(), Some("MAX_WORKERS"));
+        assert_eq!(unreadable_placeholder(&["ValueError: 'placeholder-x'".to_owned()]), None);
     }
 
     #[test]

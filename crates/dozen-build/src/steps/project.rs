@@ -28,7 +28,7 @@ pub(crate) fn install_project(
     python: &PythonStep<'_>,
     dependencies: &Digest,
 ) -> Result<Digest, BuildError> {
-    let mut key = session.input.dependency_key()?;
+    let mut key = session.dependency_key();
     key.with("plan", format!("project {PLAN_VERSION}"));
     python.add_tools(&mut key);
     key.with("source tree", python.app_layer.hex());

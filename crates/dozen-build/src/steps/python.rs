@@ -1,28 +1,25 @@
 //! The dependency step of Python: packages into a virtualenv at `/app/.venv`, as a layer.
 //!
-//! Only the files that decide are there while it runs, so the result depends on them alone and is
-//! cached by them. Where parts of the tree itself are installed, the whole tree is there, as a
-//! layer below, and in the key. uv installs; copies, since a link would let an app change uv's
+//! It sees the files that decide and is cached by them; where parts of the tree itself are
+//! installed, the whole tree is in the key. uv installs; copies, since a link would let an app change uv's
 //! cache. Bytecode is compiled as unchecked-hash (a layer's times say nothing), by one process in
 //! a fixed order, so equal input gives equal bytes.
 //!
 //! Start reading at [`python_dependencies`].
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use dozen_model::digest::Digest;
 
 use super::{
-    APP, CACHE, TOOLS, VENV, base_env, read_only, real_runtime, runtime_bin,
+    APP, CACHE, TOOLS, VENV, base_env,
+    dependencies::{Dependencies, InstallPlace, InstallSource},
+    read_only, real_runtime, runtime_bin,
     session::{Session, failed},
     site_packages, writable,
 };
 use crate::{
-    cache_key::{CacheKey, LayerCache, Lookup},
+    cache_key::CacheKey,
     compilers::compilers,
     error::BuildError,
     overlay_upper,
@@ -31,26 +28,9 @@ use crate::{
     step::{AppMount, StepEnd, WalledStep},
     store::{read_json, write_json},
     tree::Tree,
-    tree_copy::{Adoption, remove_tree},
+    tree_copy::remove_tree,
     uv_tool::Uv,
 };
-
-/// The dependency layers of an app and what to say about them.
-pub(crate) struct Dependencies {
-    /// Layers by name; Python has one, Node may have a second for its build.
-    pub(crate) layers: BTreeMap<String, Digest>,
-    /// Warnings about what was installed.
-    pub(crate) warnings: Vec<String>,
-    /// Whether they came from the cache.
-    pub(crate) cached: bool,
-    /// One line for the log.
-    pub(crate) decision: String,
-}
-
-impl Dependencies {
-    /// The layer that the image gets.
-    pub(crate) const PRODUCTION: &str = "production";
-}
 
 /// What both Python steps need to know.
 pub(crate) struct PythonStep<'a> {
@@ -65,35 +45,29 @@ pub(crate) fn python_dependencies(
     session: &mut Session<'_>,
     python: &PythonStep<'_>,
 ) -> Result<Dependencies, BuildError> {
-    let mut key = session.input.dependency_key()?;
+    let mut key = session.dependency_key();
     python.add_to(&mut key)?;
-    let app = session.input.app.clone();
-    let cache = LayerCache::new(session.input.store, "dependencies", app.as_str());
-    let reason = match cache.look_up(&key) {
-        Lookup::Hit(layers, leases, warnings) => {
-            session.leases.extend(leases);
-            let decision = "cached: nothing that decides about packages changed".to_owned();
-            return Ok(Dependencies { layers, warnings, cached: true, decision });
-        }
-        Lookup::Miss(reason) => reason,
+    let reason = match Dependencies::cached(session, &key) {
+        Ok(dependencies) => return Ok(dependencies),
+        Err(reason) => reason,
     };
-    session.say(&format!("installing, because {reason}"));
     session.take_tool_cache("uv")?;
     forget_other_compiles(session)?;
-    let (result, lowers) = install(session, python)?;
-    let packages = site_packages::tidy(&result.join(".venv"))?;
-    if !lowers.is_empty() {
-        overlay_upper::settle(&result, &lowers)?;
+    let place = install(session, python)?;
+    let packages = site_packages::tidy(&place.result.join(".venv"))?;
+    if !place.lowers.is_empty() {
+        overlay_upper::settle(&place.result, &place.lowers)?;
     }
-    let adoption = Adoption { whiteouts: !lowers.is_empty(), ..Adoption::default() };
-    let (digest, lease) = session.input.store.adopt(&result, adoption)?;
+    let (digest, lease) = session.input.store.adopt(&place.result, place.adoption())?;
     session.leases.push(lease);
-    let layers = BTreeMap::from([(Dependencies::PRODUCTION.to_owned(), digest)]);
-    let warnings = python.warnings(&packages);
-    let compiled_with = packages.iter().any(|package| package.is_compiled_here).then(compilers);
-    cache.put(&key, &layers, &warnings, compiled_with)?;
-    let decision = format!("{} packages installed by uv {} ({reason})", packages.len(), python.uv.version);
-    Ok(Dependencies { layers, warnings, cached: false, decision })
+    let made = Dependencies {
+        layers: BTreeMap::from([(Dependencies::PRODUCTION.to_owned(), digest)]),
+        warnings: python.warnings(&packages),
+        cached: false,
+        decision: format!("{} packages installed by uv {} ({reason})", packages.len(), python.uv.version),
+    };
+    made.keep(session, &key, packages.iter().any(|package| package.is_compiled_here))?;
+    Ok(made)
 }
 
 impl PythonStep<'_> {
@@ -161,7 +135,7 @@ impl PythonStep<'_> {
         let mut binds =
             vec![read_only(&self.uv.program, uv.as_str()), writable(session.tool_cache("uv")?, CACHE)];
         binds.extend(real_runtime(self.runtime));
-        session.input.add_network(&mut env, &mut binds);
+        session.add_network(&mut env, &mut binds)?;
         Ok(WalledStep {
             name: name.to_owned(),
             argv: vec![uv],
@@ -227,24 +201,12 @@ pub(crate) fn compile_command(python: &Path, folders: Vec<String>) -> Vec<String
     argv
 }
 
-/// Runs uv; returns the tree that holds what it made, and the layers that were below it.
-fn install(
-    session: &mut Session<'_>,
-    python: &PythonStep<'_>,
-) -> Result<(PathBuf, Vec<PathBuf>), BuildError> {
-    let place = session.folder("dependencies")?;
-    let (mount, result, lowers) = if python.plan.needs_tree {
-        let lower = vec![session.input.store.path(python.app_layer)];
-        let (upper, work) = (session.folder("dependencies/upper")?, session.folder("dependencies/work")?);
-        overlay_upper::prepare(&upper, &lower[0], &[])?;
-        session.give(&work)?;
-        (AppMount::Layers { lower: lower.clone(), upper: Some(upper.clone()) }, upper, lower)
-    } else {
-        for name in &python.plan.manifest_files {
-            copy_in(python.tree, name, &place)?;
-        }
-        (AppMount::Writable(place.clone()), place.clone(), Vec::new())
-    };
+/// Runs uv; returns the place with what it made.
+fn install(session: &mut Session<'_>, python: &PythonStep<'_>) -> Result<InstallPlace, BuildError> {
+    let plan = python.plan;
+    let (needs_tree, manifest_files) = (plan.needs_tree, plan.manifest_files.as_slice());
+    let source = InstallSource { tree: python.tree, app_layer: python.app_layer, manifest_files, needs_tree };
+    let InstallPlace { mount, result, lowers } = InstallPlace::make(session, &source)?;
     let requirements = match &python.plan.lock {
         PythonLock::Pipfile(pinned) => {
             // Beside the app's files only while it installs.
@@ -274,23 +236,13 @@ fn install(
             session.run_well(step)?;
         }
     }
-    python.compile(session, mount, vec![python.site_packages()])?;
-    if python.plan.needs_tree {
-        return Ok((result, lowers));
+    python.compile(session, mount.clone(), vec![python.site_packages()])?;
+    if needs_tree {
+        return Ok(InstallPlace { mount, result, lowers });
     }
     // Of a scratch folder only the virtualenv becomes the layer.
     let out = session.folder("dependencies-out")?;
     std::fs::rename(result.join(".venv"), out.join(".venv"))
         .map_err(BuildError::io("take the virtualenv"))?;
-    Ok((out, Vec::new()))
-}
-
-/// Copies one file of the tree to the same place below `folder`.
-pub(crate) fn copy_in(tree: &Tree, name: &str, folder: &Path) -> Result<(), BuildError> {
-    let Some(bytes) = tree.read(name)? else { return Ok(()) };
-    let target = folder.join(name);
-    if let Some(above) = target.parent() {
-        std::fs::create_dir_all(above).map_err(BuildError::io("make a folder of the build"))?;
-    }
-    std::fs::write(target, bytes).map_err(BuildError::io("copy a file for the dependency step"))
+    Ok(InstallPlace { mount, result: out, lowers })
 }

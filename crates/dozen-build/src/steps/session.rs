@@ -15,9 +15,11 @@ use rustix::fs::FlockOperation;
 
 use crate::{
     build::BuildInput,
+    build_secrets::{BuildSecrets, is_called_secret, secret_words},
     error::{BuildError, shown},
     events::BuildEvents,
-    redaction::{credentials, redact},
+    network_settings::add_pip_config,
+    redaction::redact,
     step::{StepEnd, StepRunner, StepWatch, WalledStep},
     steps::{HOME, writable},
     store::{Lease, set_mode},
@@ -39,9 +41,14 @@ pub(crate) struct Session<'a> {
     runner: &'a dyn StepRunner,
     events: &'a mut dyn BuildEvents,
     scratch: PathBuf,
+    /// The machine's network settings, and before them what a `pip.conf` among the secrets says.
+    pub(crate) network: BTreeMap<String, String>,
+    /// The build-secret files.
+    pub(crate) secrets: BuildSecrets,
+    /// Values that log lines must not show.
+    hidden: Vec<Vec<u8>>,
     deadline: Instant,
     step: (String, Instant),
-    secrets: Vec<Vec<u8>>,
     /// Locks of the tool caches in use; given back at the end.
     tool_locks: BTreeMap<String, File>,
     /// Layers that this build uses.
@@ -66,6 +73,13 @@ impl<'a> Session<'a> {
         runner: &'a dyn StepRunner,
         events: &'a mut dyn BuildEvents,
     ) -> Result<Self, BuildError> {
+        let secrets = BuildSecrets::read(&input.secret_files)?;
+        let mut network = BTreeMap::new();
+        add_pip_config(&mut network, &secrets.text("pip.conf").unwrap_or_default());
+        for (name, value) in &input.network_env {
+            network.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let hidden = hidden(input, &network, &secrets);
         let scratch = tempfile::Builder::new()
             .prefix("build-")
             .tempdir_in(input.store.tmp())
@@ -73,20 +87,24 @@ impl<'a> Session<'a> {
             .keep();
         let now = Instant::now();
         let deadline = now + BuildInput::DEFAULT_TIMEOUT;
-        let mut secrets = input.secrets.clone();
-        // An index or a proxy with a password: a step has them in its environment, and may print it.
-        secrets.extend(input.network_env.values().flat_map(|value| credentials(value)));
         Ok(Self {
             input,
             runner,
             events,
             scratch,
+            network,
+            secrets,
+            hidden,
             deadline,
             step: (String::new(), now),
-            secrets,
             tool_locks: BTreeMap::new(),
             leases: Vec::new(),
         })
+    }
+
+    /// The build's own folder, which ends with it.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// Sets the time that the whole build may take.
@@ -172,7 +190,7 @@ impl<'a> Session<'a> {
     pub(crate) fn run(&mut self, step: WalledStep) -> Result<Ended, BuildError> {
         let step = self.prepare(step)?;
         let (events, name) = (&mut *self.events, &self.step.0);
-        let heard = Heard { secrets: &self.secrets, cancel: &self.input.cancel };
+        let heard = Heard { secrets: &self.hidden, cancel: &self.input.cancel };
         run_step(self.runner, &step, &heard, &mut |line| events.line(name, line))
     }
 
@@ -184,7 +202,7 @@ impl<'a> Session<'a> {
         meanwhile: impl FnOnce(&mut Self) -> Result<T, BuildError>,
     ) -> Result<(Ended, T), BuildError> {
         let step = self.prepare(step)?;
-        let (runner, secrets) = (self.runner, self.secrets.clone());
+        let (runner, secrets) = (self.runner, self.hidden.clone());
         let heard = Heard { secrets: &secrets, cancel: &self.input.cancel };
         std::thread::scope(|scope| {
             let beside = scope.spawn(|| run_step(runner, &step, &heard, &mut |_| {}));
@@ -215,6 +233,21 @@ impl<'a> Session<'a> {
         let ended = self.run(step)?;
         if ended.is_well() { Ok(()) } else { Err(failed(&name, ended, None)) }
     }
+}
+
+/// The stage's secrets, the passwords of network settings and of secret files.
+fn hidden(
+    input: &BuildInput<'_>,
+    network: &BTreeMap<String, String>,
+    secrets: &BuildSecrets,
+) -> Vec<Vec<u8>> {
+    let mut hidden = input.secrets.clone();
+    for (name, value) in network {
+        hidden.extend(secret_words(value));
+        hidden.extend(is_called_secret(name).then(|| value.clone().into_bytes()));
+    }
+    hidden.extend(secrets.words());
+    hidden
 }
 
 /// What a step's lines are rid of, and what ends it early.

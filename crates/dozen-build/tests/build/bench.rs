@@ -9,9 +9,15 @@ use std::{
 };
 
 use dozen_build::{
-    BuildError, BuildInput, BuiltImage, build, events::BuildEvents, network_settings::is_network_setting,
-    runner::WalledRunner, runtime::RuntimeSearch, step::BuildUser, store::LayerStore,
+    BuildError, BuildInput, BuiltImage, build,
+    events::BuildEvents,
+    network_settings::is_network_setting,
+    runner::WalledRunner,
+    runtime::RuntimeSearch,
+    step::{BuildUser, StepEnd, StepRunner, StepWatch, WalledStep},
+    store::LayerStore,
 };
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 /// A home for builds.
@@ -47,6 +53,20 @@ impl Bench {
         let store = LayerStore::open(home.path()).unwrap();
         fs::create_dir(home.path().join("run")).unwrap();
         Self { home, store, cancel: Arc::default() }
+    }
+
+    /// Builds with secret files, and keeps the arguments of every command.
+    pub(crate) fn build_with_secrets(
+        &self,
+        tree: &Path,
+        files: &[(&str, PathBuf)],
+    ) -> (Result<BuiltImage, BuildError>, Heard, String) {
+        let mut heard = Heard::default();
+        let mut input = self.input(tree);
+        input.secret_files = files.iter().map(|(name, path)| ((*name).to_owned(), path.clone())).collect();
+        let runner = Overheard { runner: self.runner(), arguments: Mutex::default() };
+        let result = build(input, &runner, &mut heard);
+        (result, heard, runner.arguments.into_inner().join("\n"))
     }
 
     pub(crate) fn build(&self, tree: &Path) -> (Result<BuiltImage, BuildError>, Heard) {
@@ -87,6 +107,19 @@ impl Bench {
 
     pub(crate) fn has(&self, built: &BuiltImage, name: &str) -> bool {
         self.read(built, name).is_some()
+    }
+}
+
+/// A runner that notes the arguments of what it runs.
+struct Overheard {
+    runner: WalledRunner,
+    arguments: Mutex<Vec<String>>,
+}
+
+impl StepRunner for Overheard {
+    fn run(&self, step: &WalledStep, watch: &mut StepWatch<'_>) -> Result<StepEnd, BuildError> {
+        self.arguments.lock().push(step.argv.join(" "));
+        self.runner.run(step, watch)
     }
 }
 

@@ -12,6 +12,7 @@ mod hostile;
 mod index;
 mod layer_store;
 mod pythons;
+mod secrets;
 mod tools;
 mod walls;
 mod with_registries;

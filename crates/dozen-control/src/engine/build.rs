@@ -9,6 +9,7 @@ use std::{
 
 use dozen_build::{
     BuildInput, BuiltImage, build as build_image,
+    build_secrets::secret_file_names,
     events::BuildEvents,
     network_settings::{add_pip_config, is_network_setting},
     runner::WalledRunner,
@@ -57,7 +58,7 @@ fn build_tree(change: &Change) -> Result<BuiltImage, ControlError> {
         store: &control.layers,
         search: search(control),
         network_env: network_env(control),
-        secret_files: BTreeMap::new(),
+        secret_files: secret_files(change),
         build_user: build_user(control, change.deploy.id),
         secrets: long.collect(),
         cancel: Arc::clone(&change.work.cancel),
@@ -103,6 +104,25 @@ fn network_env(control: &Control) -> BTreeMap<String, String> {
         add_pip_config(&mut settings, &text);
     }
     settings
+}
+
+/// The build-secret files of the app, else those for all apps.
+fn secret_files(change: &Change) -> BTreeMap<String, PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = change.control.home.build_secrets();
+    let places = [folder.join(change.key().app.as_str()), folder];
+    let mut found = BTreeMap::new();
+    for name in secret_file_names() {
+        let Some(path) = places.iter().map(|place| place.join(name)).find(|path| path.is_file()) else {
+            continue;
+        };
+        if std::fs::metadata(&path).is_ok_and(|facts| facts.permissions().mode() & 0o077 != 0) {
+            let warning = format!("others may read `{0}`: run `chmod 600 {0}`", path.display());
+            change.work.progress.warn(warning);
+        }
+        found.insert(name.to_owned(), path);
+    }
+    found
 }
 
 /// Where pip would look on this machine; the file that counts most first.
