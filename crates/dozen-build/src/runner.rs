@@ -119,6 +119,7 @@ fn spec_of(step: &WalledStep, log_dir: PathBuf) -> Result<LaunchSpec, BuildError
         stop: StopPolicy { grace: Duration::from_secs(1), all: true, ..StopPolicy::default() },
         log_dir,
         segment_bytes: 16 << 20,
+        log_bytes: 256 << 20,
         limits: Limits::default(),
         attach: None,
         lifeline: true,

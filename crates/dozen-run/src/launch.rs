@@ -109,6 +109,7 @@ impl LaunchPlan<'_> {
             stop: self.stop_policy(by_shell),
             log_dir: self.log_dir.to_owned(),
             segment_bytes: dozen_model::segment::DEFAULT_SEGMENT_BYTES,
+            log_bytes: dozen_model::segment::DEFAULT_LOG_BYTES,
             limits: self.limits,
             attach: self.attach,
             lifeline: false,
