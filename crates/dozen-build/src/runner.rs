@@ -38,6 +38,8 @@ const KILL_PATIENCE: Duration = Duration::from_secs(20);
 const TMP_BYTES: u64 = 512 << 20;
 /// Bytes of a segment of a step's output.
 const SEGMENT: u64 = 16 << 20;
+/// Bytes of a step's output on disk; far more than may lie unread.
+const LOG: u64 = 1 << 30;
 /// Segments that may lie unread: a step that prints faster than it is heard would fill the disk.
 const MOST_UNREAD: u64 = 16;
 /// Bytes that are read of the last but one segment when a step has ended.
@@ -128,6 +130,7 @@ fn spec_of(step: &WalledStep, log_dir: PathBuf) -> Result<LaunchSpec, BuildError
         stop: StopPolicy { grace: Duration::from_secs(1), all: true, ..StopPolicy::default() },
         log_dir,
         segment_bytes: SEGMENT,
+        log_bytes: LOG,
         limits: Limits::default(),
         attach: None,
         lifeline: true,

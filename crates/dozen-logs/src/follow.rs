@@ -36,6 +36,8 @@ pub struct Follower {
     cursor: Cursor,
     first: Vec<LogLine>,
     last_look: Option<Instant>,
+    /// A stream could not be read while others gave lines: told after those.
+    failed: Option<LogError>,
     /// Some folder in which streams appear is not there yet.
     folder_missing: bool,
 }
@@ -67,6 +69,7 @@ impl Follower {
             cursor,
             first,
             last_look: None,
+            failed: None,
             folder_missing: true,
         };
         follower.look_for_streams()?;
@@ -108,6 +111,9 @@ impl Follower {
     }
 
     fn look(&mut self) -> Result<Vec<LogLine>, LogError> {
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
         let now = SystemTime::now();
         let mut lines = Vec::new();
         for (id, followed) in &mut self.streams {
@@ -116,13 +122,19 @@ impl Follower {
                 continue;
             }
             let at = self.cursor.0.entry(id.clone()).or_default();
-            let Round { lines: mut new, more, held_until } = read_forward(&followed.stream, at, now)?;
+            // Where one cannot be read, the others' lines are given out all the same: their places in
+            // the cursor have moved on.
+            let round = read_forward(&followed.stream, at, now).map_err(|error| self.failed.get_or_insert(error));
+            let Ok(Round { lines: mut new, more, held_until }) = round else { continue };
             followed.changed = more;
             followed.held_until = held_until;
             new.retain(|line| wants(&self.query, line));
             lines = merge(lines, new);
         }
-        Ok(lines)
+        match self.failed.take_if(|_| lines.is_empty()) {
+            Some(failed) => Err(failed),
+            None => Ok(lines),
+        }
     }
 
     fn sleep(&mut self, deadline: Instant) -> Result<(), LogError> {

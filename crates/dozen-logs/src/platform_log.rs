@@ -99,9 +99,9 @@ impl CurrentFile {
         StreamLine { at, process: process.to_owned(), text: text.to_owned() }.encode_into(&mut lines);
         match self.append(lines.as_bytes()) {
             Ok(written) if written == lines.len() => (self.torn, self.dropped) = (false, 0),
-            // Part of it fitted: its last line is cut, and is written off.
+            // Part of it fitted, maybe to the middle of a character: its last line is written off.
             Ok(written) => {
-                self.torn |= written > 0 && !lines[..written].ends_with('\n');
+                self.torn |= written > 0 && !lines.as_bytes()[..written].ends_with(b"\n");
                 self.dropped += 1;
             }
             Err(_) => self.dropped += 1,

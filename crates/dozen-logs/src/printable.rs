@@ -9,7 +9,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 const ESCAPE: char = '\u{1b}';
-const BELL: char = '\u{7}';
+const BELL: u8 = 7;
 
 /// The text as it may be printed, `colour` telling whether its own colours may pass.
 pub(crate) fn printable(text: &[u8], colour: bool) -> Cow<'_, str> {
@@ -20,8 +20,11 @@ pub(crate) fn printable(text: &[u8], colour: bool) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_ref();
     let mut coloured = false;
+    // Once no end of a control string was found, none follows: looking for it at each start of one
+    // would make a hostile line cost the square of its length.
+    let mut has_terminator = true;
     while let Some(next) = rest.chars().next() {
-        if let Some(length) = sequence_length(rest) {
+        if let Some(length) = sequence_length(rest, &mut has_terminator) {
             let sequence = &rest[..length];
             if colour && is_colour(sequence) {
                 out.push_str(sequence);
@@ -62,11 +65,15 @@ fn push_escaped(out: &mut String, c: char) {
 /// The length in bytes of the control sequence that `text` starts with. `None` where it starts
 /// with none, or with one that never ends: its start alone is then escaped, so that a line
 /// cannot hide the rest of itself.
-fn sequence_length(text: &str) -> Option<usize> {
+fn sequence_length(text: &str, has_terminator: &mut bool) -> Option<usize> {
     let rest = text.strip_prefix(ESCAPE)?;
     let after_escape = match rest.chars().next()? {
         '[' => 1 + control_sequence(&rest[1..])?,
-        ']' | 'P' | 'X' | '^' | '_' => 1 + control_string(&rest[1..])?,
+        ']' | 'P' | 'X' | '^' | '_' => {
+            let length = if *has_terminator { control_string(&rest[1..]) } else { None };
+            *has_terminator = length.is_some();
+            1 + length?
+        }
         ' '..='/' => {
             let last = rest.find(|c| !(' '..='/').contains(&c))?;
             last + rest[last..].chars().next().filter(|c| ('0'..='~').contains(c))?.len_utf8()
@@ -83,8 +90,11 @@ fn control_sequence(text: &str) -> Option<usize> {
 }
 
 fn control_string(text: &str) -> Option<usize> {
-    let terminators = [text.find(BELL).map(|at| at + 1), text.find("\u{1b}\\").map(|at| at + 2)];
-    terminators.into_iter().flatten().min()
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(BELL, ESCAPE as u8, bytes).find_map(|at| match bytes[at] {
+        BELL => Some(at + 1),
+        _ => (bytes.get(at + 1) == Some(&b'\\')).then_some(at + 2),
+    })
 }
 
 fn is_colour(sequence: &str) -> bool {
@@ -117,6 +127,15 @@ mod tests {
         assert_eq!(printable("\u{9b}2Jx\u{202e}y".as_bytes(), true), "\\x9b2Jx\\u{202e}y");
         assert_eq!(printable(b"\x1b]0;never ends: sudo was here", true), "\\x1b]0;never ends: sudo was here");
         assert_eq!(printable(b"end\x1b", true), "end\\x1b");
+    }
+
+    #[test]
+    fn a_line_of_starts_without_an_end_costs_no_more_than_its_length() {
+        let starts = "\u{1b}]".repeat(200_000);
+        let before = std::time::Instant::now();
+        assert_eq!(printable(starts.as_bytes(), true).len(), 5 * 200_000);
+        // In a debug build some 50 ms; the square of it would be minutes.
+        assert!(before.elapsed() < std::time::Duration::from_secs(5), "{:?}", before.elapsed());
     }
 
     #[test]

@@ -31,8 +31,12 @@ use crate::{
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 /// A file changed this far in the future tells of a clock that was set back.
 const CLOCK_SET_BACK: Duration = Duration::from_secs(60);
-/// How many bytes one round reads of one stream.
-const ROUND_BYTES: u64 = 256 << 10;
+/// What one round may cost: the bytes it reads of one stream, and for each line what it takes in memory
+/// beside its text.
+const ROUND_COST: u64 = 512 << 10;
+const LINE_COST: u64 = 128;
+/// Bytes between two looks at the cost: each of them may be a line.
+const FEED_BYTES: u64 = 4 << 10;
 /// A platform line in its file, where an escape may take 9 bytes for one.
 const MAX_ENCODED_LINE: usize = 10 * MAX_STREAM_TEXT_BYTES;
 
@@ -92,7 +96,7 @@ impl<'a> Reading<'a> {
             Layout::Lines => MAX_ENCODED_LINE,
         };
         let splitter = Splitter::new(limit, at.mid_line);
-        Self { stream, now, splitter, here: at, budget: ROUND_BYTES, round: Round::default() }
+        Self { stream, now, splitter, here: at, budget: ROUND_COST, round: Round::default() }
     }
 
     /// The position in the file that was read last is gone with it. That is news only for a
@@ -101,7 +105,7 @@ impl<'a> Reading<'a> {
         self.here = Position { file: first, ..Position::default() };
         self.splitter.end_line(true);
         if at != Position::default() {
-            let text = "older lines may have been removed by retention before they were read here";
+            let text = "older lines were removed before they were read here: the log had reached its limit";
             self.notice(unix_nanos(self.now), text.to_owned(), Dropped::default());
         }
     }
@@ -130,11 +134,11 @@ impl<'a> Reading<'a> {
     }
 
     fn records(&mut self, data: &mut Window, index: &mut Index, has_successor: bool) -> io::Result<()> {
-        let mut missing: Option<(u64, Dropped)> = None;
+        let mut missing: Option<Missing> = None;
         while self.budget > 0 {
             let record = index.peek()?;
-            if let Some((at, dropped)) = missing.take_if(|_| !record.is_some_and(is_dropped)) {
-                self.dropped(at, dropped);
+            if let Some(missing) = missing.take_if(|_| !record.is_some_and(is_dropped)) {
+                self.missing(missing);
             }
             match record {
                 Some(IndexRecord::Chunk { end, at }) => {
@@ -165,8 +169,8 @@ impl<'a> Reading<'a> {
             }
             self.here.records = index.next();
         }
-        if let Some((at, dropped)) = missing {
-            self.dropped(at, dropped);
+        if let Some(missing) = missing {
+            self.missing(missing);
         }
         Ok(())
     }
@@ -208,16 +212,19 @@ impl<'a> Reading<'a> {
     fn bytes(&mut self, data: &mut Window, end: u64, time_ns: u64, record: u64) -> io::Result<()> {
         while self.here.offset < end && self.budget > 0 {
             let block = data.bytes(self.here.offset, 1)?;
-            let wanted = usize::try_from((end - self.here.offset).min(self.budget)).unwrap_or(usize::MAX);
+            let wanted = (end - self.here.offset).min(self.budget).min(FEED_BYTES);
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
             let block = &block[..wanted.min(block.len())];
             if block.is_empty() {
                 break;
             }
             let at = Stamp { file: self.here.file, offset: self.here.offset, record, time_ns };
             let (stream, lines) = (self.stream, &mut self.round.lines);
+            let before = lines.len();
             self.splitter.feed(block, at, |piece| push_lines(stream, piece, lines));
+            let given = (lines.len() - before) as u64;
             self.here.offset += block.len() as u64;
-            self.budget -= block.len() as u64;
+            self.budget = self.budget.saturating_sub(block.len() as u64 + given * LINE_COST);
         }
         Ok(())
     }
@@ -254,13 +261,18 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn dropped(&mut self, time_ns: u64, dropped: Dropped) {
+    fn missing(&mut self, missing: Missing) {
+        let Missing { at, dropped, is_here } = missing;
+        let Dropped { lines, bytes } = dropped;
+        if !is_here {
+            let text = format!("{bytes} bytes of older output were removed: the log had reached its limit");
+            return self.notice(at, text, dropped);
+        }
         let piece = self.splitter.end_line(true);
         self.give(piece);
-        let Dropped { lines, bytes } = dropped;
         let text =
             format!("{lines} line ends, {bytes} bytes of output were dropped: the log could not be written");
-        self.notice(time_ns, text, dropped);
+        self.notice(at, text, dropped);
     }
 
     fn notice(&mut self, time_ns: u64, text: String, dropped: Dropped) {
@@ -281,22 +293,33 @@ fn is_dropped(record: IndexRecord) -> bool {
     matches!(record, IndexRecord::LinesDropped { .. } | IndexRecord::BytesDropped { .. })
 }
 
+/// What a row of records says is missing.
+#[derive(Clone, Copy)]
+struct Missing {
+    at: u64,
+    dropped: Dropped,
+    /// At this place of the stream, not at its beginning.
+    is_here: bool,
+}
+
 /// Adds one record of what was dropped to those right before it.
-fn add_dropped(missing: Option<(u64, Dropped)>, record: IndexRecord) -> (u64, Dropped) {
-    let (since, mut dropped) = missing.unzip();
-    let sum = dropped.get_or_insert_default();
-    let at = match record {
-        IndexRecord::LinesDropped { lines, at } => {
-            sum.lines = sum.lines.saturating_add(lines);
-            at
+fn add_dropped(missing: Option<Missing>, record: IndexRecord) -> Missing {
+    let (IndexRecord::LinesDropped { at, .. }
+    | IndexRecord::BytesDropped { at, .. }
+    | IndexRecord::Chunk { at, .. }
+    | IndexRecord::Break { at, .. }) = record;
+    let mut sum = missing.unwrap_or(Missing { at, dropped: Dropped::default(), is_here: false });
+    match record {
+        IndexRecord::LinesDropped { lines, .. } => {
+            sum.dropped.lines = sum.dropped.lines.saturating_add(lines);
+            sum.is_here = true;
         }
-        IndexRecord::BytesDropped { bytes, at } => {
-            sum.bytes = sum.bytes.saturating_add(bytes);
-            at
+        IndexRecord::BytesDropped { bytes, .. } => {
+            sum.dropped.bytes = sum.dropped.bytes.saturating_add(bytes);
         }
-        IndexRecord::Chunk { at, .. } | IndexRecord::Break { at, .. } => at,
-    };
-    (since.unwrap_or(at), *sum)
+        IndexRecord::Chunk { .. } | IndexRecord::Break { .. } => {}
+    }
+    sum
 }
 
 /// Adds what one line of the file says, as one line or several.
@@ -318,6 +341,8 @@ fn push_lines(stream: &Stream, piece: Piece, lines: &mut Vec<LogLine>) {
     let Some(spoken) = spoken else {
         return lines.push(line);
     };
+    // Each part has a text of its own.
+    let line = LogLine { text: Vec::new(), ..line };
     for text in spoken.text.split('\n') {
         let mut splitter = Splitter::new(MAX_LINE_BYTES, false);
         let mut pieces = Vec::new();

@@ -20,6 +20,9 @@
 //! 11  bytes dropped   n bytes were discarded at this place
 //! ```
 //!
+//! A gap has both records. Bytes dropped alone mean that older segments with so many bytes were
+//! removed to keep the log's limit: nothing is missing at this place.
+//!
 //! A record's place in the stream is the end offset of the last chunk record before it (0 if there is none).
 //!
 //! # Promises a reader can rely on
@@ -45,6 +48,8 @@ pub const STREAM_SUFFIX: &str = "log";
 pub const INDEX_RECORD_BYTES: usize = 16;
 /// A segment ends after about this many bytes, unless its writer was told otherwise.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 16 << 20;
+/// The log of one instance keeps about this many bytes, unless its writer was told otherwise.
+pub const DEFAULT_LOG_BYTES: u64 = 256 << 20;
 /// The longest text of a platform line; what is beyond is cut off.
 pub const MAX_STREAM_TEXT_BYTES: usize = 16 << 10;
 

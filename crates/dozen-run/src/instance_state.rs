@@ -99,7 +99,8 @@ impl ExitReason {
 mod tests {
     use dozen_sandbox::{
         ProcessIdentity,
-        state::{Dropped, Exit},
+        spec::StopPolicy,
+        state::{Dropped, Exit, LogPlan, Upkeep},
     };
 
     use super::*;
@@ -123,6 +124,12 @@ mod tests {
             pipe_bytes: 0,
             dropped: Dropped::default(),
             log_trouble: None,
+            unannounced: Dropped::default(),
+            upkeep: Upkeep {
+                log: LogPlan { dir: "/logs".into(), segment_bytes: 1, max_bytes: 2 },
+                stop: StopPolicy::default(),
+                attach: None,
+            },
         })
     }
 
@@ -159,7 +166,7 @@ mod tests {
             assert_eq!(state(Phase::Exited, 1, Some((5, status))).word(), word);
         }
         let mut stopped = state(Phase::Exited, 1, Some((5, ExitStatus::Signal(15))));
-        stopped.reported.stop = Some(dozen_sandbox::state::StopState { kill_at: 0, signalled: true });
+        stopped.reported.stop = Some(dozen_sandbox::state::StopState { kill_at: 0 });
         assert_eq!(stopped.word(), "exited");
     }
 }

@@ -34,7 +34,7 @@ mod environment;
 mod tests;
 mod web_concurrency;
 
-use environment::{Environment, environment};
+use environment::{Environment, environment, is_reserved};
 
 /// What to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,7 @@ impl LaunchPlan<'_> {
             stop: self.stop_policy(by_shell),
             log_dir: self.log_dir.to_owned(),
             segment_bytes: dozen_model::segment::DEFAULT_SEGMENT_BYTES,
+            log_bytes: dozen_model::segment::DEFAULT_LOG_BYTES,
             limits: self.limits,
             attach: self.attach,
             lifeline: false,
@@ -136,6 +137,9 @@ impl LaunchPlan<'_> {
         let expanded = CommandTemplate::parse(line)
             .and_then(|template| template.expand(|name| environment.get(name).cloned()))
             .map_err(|error| self.bad_command(error.to_string()))?;
+        if let Some((name, _)) = expanded.env.iter().find(|(name, _)| is_reserved(name)) {
+            return Err(self.bad_command(format!("it sets `{name}`, which dozen alone sets")));
+        }
         environment.extend(expanded.env);
         Ok(match expanded.command {
             Command::Exec { argv } => (argv, false),

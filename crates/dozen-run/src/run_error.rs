@@ -68,6 +68,12 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What the shims report cannot be heard.
+    #[error("could not listen to the shims")]
+    NoListener {
+        /// Why.
+        source: io::Error,
+    },
     /// A folder of the run-time state could not be used.
     #[error("could not use `{}`", path.display())]
     Folder {

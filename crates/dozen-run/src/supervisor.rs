@@ -23,7 +23,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     os::unix::{fs::DirBuilderExt, net::UnixStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
@@ -32,7 +32,6 @@ use dozen_sandbox::{
     boot_id,
     client::{LaunchMode, Observation},
     listeners::listeners_inside,
-    protocol::Request,
     spec::{LaunchSpec, TerminalSize},
     state,
 };
@@ -83,8 +82,8 @@ impl Supervisor {
         let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(&instances);
         private.map_err(|source| RunError::Folder { path: instances.clone(), source })?;
         let board = Arc::new(Board::default());
-        let watcher = Watcher::start(Arc::clone(&board))
-            .map_err(|source| RunError::Folder { path: instances.clone(), source })?;
+        let watcher =
+            Watcher::start(Arc::clone(&board)).map_err(|source| RunError::NoListener { source })?;
         Ok(Self { binary, instances, board, watcher })
     }
 
@@ -158,7 +157,12 @@ impl Supervisor {
                     let Some(spec) = spec.take() else {
                         return Err(RunError::NoShimStays { id: id.clone() });
                     };
-                    self.keep(id, &spec()?, LaunchMode::Adopt)?
+                    match self.keep(id, &spec()?, LaunchMode::Adopt) {
+                        Ok(state) => state,
+                        // It was stopped and removed, or another shim was faster.
+                        Err(_) if self.is_taken(id) => continue,
+                        Err(error) => return Err(error),
+                    }
                 }
             };
             return Ok(match state.exit() {
@@ -166,6 +170,11 @@ impl Supervisor {
                 None => Adoption::Running(Box::new(state)),
             });
         }
+    }
+
+    /// Whether somebody else has seen to an instance: a shim keeps it, or it is over, or removed.
+    fn is_taken(&self, id: &LaunchId) -> bool {
+        !matches!(self.link(id).observe(), Ok(Observation::Orphaned(_) | Observation::Ended(_)) | Err(_))
     }
 
     /// The last known state.
@@ -198,7 +207,9 @@ impl Supervisor {
     /// One that is not there is removed already.
     pub fn remove(&self, id: &LaunchId) -> Result<(), RunError> {
         let folder = self.folder(id);
-        match self.is_over(id, Duration::from_secs(2)) {
+        // Retired first: an adoption that is on its way would start it anew in a folder that goes.
+        let is_over = self.is_over(id, Duration::from_secs(2));
+        match is_over.and_then(|is_over| Ok(is_over && self.link(id).retire()?)) {
             Ok(false) => return Err(RunError::StillRuns { id: id.clone() }),
             // Somebody else removes it in this moment.
             Err(error) if folder.exists() => return Err(error),
@@ -217,12 +228,6 @@ impl Supervisor {
     /// Every change of every instance from now on. A receiver that is dropped is forgotten.
     pub fn subscribe(&self) -> Receiver<InstanceEvent> {
         self.board.subscribe()
-    }
-
-    /// Sends a signal to the main process, or to every process inside.
-    pub fn signal(&self, id: &LaunchId, number: i32, all: bool) -> Result<(), RunError> {
-        self.link(id).ask(&Request::Signal { number, all })?;
-        Ok(())
     }
 
     /// Attaches to a one-off process; see [`crate::one_off`].
@@ -283,7 +288,7 @@ impl Supervisor {
                 // Posted before the watcher hears more: after that it would overwrite news.
                 self.board.post(id, InstanceState::of(first.clone()));
                 let watched = self.watcher.watch(id.clone(), stream, first.clone());
-                watched.map_err(|source| RunError::Folder { path: link.folder().to_owned(), source })?;
+                watched.map_err(|source| RunError::NoListener { source })?;
                 Ok(InstanceState::of(first))
             }
             Err(error) => match link.observe() {
@@ -303,10 +308,5 @@ impl Supervisor {
     fn gone(&self, id: &LaunchId) -> Adoption {
         self.board.forget(id);
         Adoption::Gone
-    }
-
-    /// Where the folders of the instances are.
-    pub fn instances_folder(&self) -> &Path {
-        &self.instances
     }
 }

@@ -6,29 +6,30 @@
 //! ```text
 //! spawn_shim(Start)  -> ShimHandle    subscribe, stop, …
 //! observe            -> Kept | Orphaned | Ended | Absent
-//!     Orphaned: spawn_shim(Adopt) with the same spec, or end_orphan
+//!     Orphaned: spawn_shim(Adopt) with the same spec, or spawn_ending_shim without one
 //!     Ended:    spawn_shim(Adopt) takes the exit record and applies the restart policy
+//! retire             from then on nobody can adopt it, and the directory may go
 //! ```
 
 use std::{
     ffi::OsString,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+use rustix::{
+    net::RecvFlags,
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid},
 };
 
 use crate::{
     SandboxError, boot_id,
-    init::orders::{self, Order},
     instance_dir::InstanceDir,
     protocol::{MAX_LINE_BYTES, Reply, Request},
     shim::{READY, REFUSED},
@@ -82,8 +83,9 @@ impl AsFd for ShimHandle {
 
 /// Starts a shim with `binary` and waits until it has taken over `dir`.
 ///
-/// The directory is made if it is missing (its parent is not). The app itself is started after this
-/// returns: its state says how that went. For a spec with `lifeline`, use [`spawn_tied_shim`].
+/// For a start the directory is made if it is missing (its parent is not); an adoption without an
+/// instance is refused. The app itself is started after this returns: its state says how that went. For
+/// a spec with `lifeline`, use [`spawn_tied_shim`].
 pub fn spawn_shim(
     binary: &Path,
     dir: &Path,
@@ -105,6 +107,21 @@ pub fn spawn_tied_shim(
     spawn(binary, dir, spec, mode, Some(lifeline))
 }
 
+/// Starts a shim that brings the instance of `dir`, whose shim is dead, to its end: by its stop policy,
+/// or within another grace period. It takes the output and the exit record, starts nothing, and needs
+/// no spec.
+pub fn spawn_ending_shim(
+    binary: &Path,
+    dir: &Path,
+    grace: Option<Duration>,
+) -> Result<ShimHandle, SandboxError> {
+    let mut arguments: Vec<OsString> = vec!["--end".into()];
+    if let Some(grace) = grace {
+        arguments.extend(["--grace".into(), grace.as_millis().min(u64::MAX.into()).to_string().into()]);
+    }
+    launch(command(binary, dir, arguments, None), &dir.display().to_string(), &[])
+}
+
 fn spawn(
     binary: &Path,
     dir: &Path,
@@ -118,12 +135,28 @@ fn spawn(
         let reason = "a lifeline is given exactly when the spec has one".to_owned();
         return Err(SandboxError::BadSpec { instance: instance(), reason });
     }
-    InstanceDir::create(dir).map_err(|source| SandboxError::Directory { path: dir.to_owned(), source })?;
+    let opened = match mode {
+        LaunchMode::Start => InstanceDir::create(dir),
+        LaunchMode::Adopt => InstanceDir::open(dir),
+    };
+    opened.map_err(|source| SandboxError::Directory { path: dir.to_owned(), source })?;
+    let adopt = (mode == LaunchMode::Adopt).then(|| "--adopt".into());
+    let mut json = serde_json::to_vec(spec)
+        .map_err(|bad| SandboxError::Spawn { instance: instance(), source: bad.into() })?;
+    let launched =
+        launch(command(binary, dir, adopt.into_iter().collect(), lifeline), &spec.instance, &json);
+    crate::spec::wipe(&mut json);
+    launched
+}
+
+fn launch(mut command: Command, instance: &str, spec: &[u8]) -> Result<ShimHandle, SandboxError> {
+    let instance = || instance.to_owned();
     let failed = |source: io::Error| SandboxError::Spawn { instance: instance(), source };
-    let mut child = command(binary, dir, mode, lifeline).spawn().map_err(failed)?;
+    let mut child = command.spawn().map_err(failed)?;
     let shim = handle_of(&child).map_err(failed)?;
-    let answer = give_spec(&mut child, spec).and_then(|()| read_answer(child.stdout.take()));
-    match answer {
+    let deadline = Instant::now() + PATIENCE;
+    let given = give_spec(child.stdin.take(), spec, deadline);
+    match given.and_then(|()| read_answer(child.stdout.take(), deadline)) {
         Ok(Some(line)) if line == READY => Ok(shim),
         Ok(Some(line)) => {
             end(&shim);
@@ -141,11 +174,14 @@ fn spawn(
     }
 }
 
-fn command(binary: &Path, dir: &Path, mode: LaunchMode, lifeline: Option<BorrowedFd<'_>>) -> Command {
+fn command(
+    binary: &Path,
+    dir: &Path,
+    task: Vec<OsString>,
+    lifeline: Option<BorrowedFd<'_>>,
+) -> Command {
     let mut arguments: Vec<OsString> = vec!["shim".into(), "--dir".into(), dir.into()];
-    if mode == LaunchMode::Adopt {
-        arguments.push("--adopt".into());
-    }
+    arguments.extend(task);
     let mut command = Command::new(binary);
     if let Some(lifeline) = lifeline.map(|lifeline| lifeline.as_raw_fd()) {
         arguments.extend(["--lifeline".into(), lifeline.to_string().into()]);
@@ -165,22 +201,31 @@ fn handle_of(child: &Child) -> io::Result<ShimHandle> {
     Ok(ShimHandle { pid: child.id(), pidfd: pidfd_open(pid, PidfdFlags::empty())? })
 }
 
-fn give_spec(child: &mut Child, spec: &LaunchSpec) -> io::Result<()> {
-    let mut json = serde_json::to_vec(spec)?;
-    let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    let written = input.write_all(&json);
-    crate::spec::wipe(&mut json);
-    match written {
-        // It did not want to read: its answer says why.
-        Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+/// Writes the spec as far as the shim reads; one that does not is not ready in time.
+fn give_spec(input: Option<ChildStdin>, spec: &[u8], deadline: Instant) -> io::Result<()> {
+    let input = input.ok_or(io::ErrorKind::BrokenPipe)?;
+    rustix::io::ioctl_fionbio(&input, true)?;
+    let mut left = spec;
+    while !left.is_empty() && Instant::now() < deadline {
+        match rustix::io::write(&input, left) {
+            Ok(length) => left = &left[length..],
+            Err(rustix::io::Errno::AGAIN) => {
+                let mut set = PollSet::new();
+                set.add(input.as_fd(), false, true);
+                set.wait(Some(deadline.saturating_duration_since(Instant::now())))?;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            // It did not want to read: its answer says why.
+            Err(rustix::io::Errno::PIPE) => return Ok(()),
+            Err(other) => return Err(other.into()),
+        }
     }
+    Ok(())
 }
 
 /// The shim's one line; `None` when it did not come in time.
-fn read_answer(output: Option<ChildStdout>) -> io::Result<Option<String>> {
+fn read_answer(output: Option<ChildStdout>, deadline: Instant) -> io::Result<Option<String>> {
     let output = output.ok_or(io::ErrorKind::BrokenPipe)?;
-    let deadline = Instant::now() + PATIENCE;
     let mut line = Vec::new();
     loop {
         let mut set = PollSet::new();
@@ -219,20 +264,49 @@ pub fn connect(dir: &Path) -> Result<UnixStream, SandboxError> {
 
 /// Asks the shim of `dir` for one thing, and returns the state after it.
 pub fn request(dir: &Path, request: &Request) -> Result<InstanceState, SandboxError> {
-    let failed = |source| unreachable(dir, source);
+    converse(dir, request).map(|(_, state)| state)
+}
+
+/// Asks the shim of `dir` for something that goes on after its first answer, a subscription or an
+/// attachment: the connection, read up to that answer's end and not a byte further, and the state.
+pub fn converse(dir: &Path, request: &Request) -> Result<(UnixStream, InstanceState), SandboxError> {
     let stream = connect(dir)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    let mut line = serde_json::to_vec(request).map_err(|bad| failed(bad.into()))?;
-    line.push(b'\n');
-    (&stream).write_all(&line).map_err(failed)?;
-    let mut answer = Vec::new();
-    let limit = 2 * MAX_LINE_BYTES as u64;
-    BufReader::new(stream.take(limit)).read_until(b'\n', &mut answer).map_err(failed)?;
-    match serde_json::from_slice(&answer).map_err(|bad| failed(bad.into()))? {
-        Reply::State(state) => Ok(*state),
-        Reply::Refused(reason) => Err(SandboxError::Refused { instance: dir.display().to_string(), reason }),
+    match exchange(&stream, request).map_err(|source| unreachable(dir, source))? {
+        Reply::State(state) => Ok((stream, *state)),
+        Reply::Refused(reason) => Err(SandboxError::NotDone { path: dir.to_owned(), reason }),
     }
+}
+
+fn exchange(mut stream: &UnixStream, request: &Request) -> io::Result<Reply> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let answer = read_line(stream)?;
+    stream.set_read_timeout(None)?;
+    stream.set_write_timeout(None)?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Reads to the first line end: looks first, and takes only what belongs to the line.
+fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while line.len() <= 2 * MAX_LINE_BYTES {
+        let mut buffer = [0; 4096];
+        let (seen, _) = rustix::net::recv(stream, &mut buffer[..], RecvFlags::PEEK)?;
+        if seen == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let end = buffer[..seen].iter().position(|&byte| byte == b'\n');
+        let length = end.map_or(seen, |end| end + 1);
+        stream.read_exact(&mut buffer[..length])?;
+        line.extend_from_slice(&buffer[..length]);
+        if end.is_some() {
+            return Ok(line);
+        }
+    }
+    Err(io::ErrorKind::InvalidData.into())
 }
 
 /// The last state that was written, whoever lives. `None` when there never was one.
@@ -299,36 +373,23 @@ fn init_lives(dir: &InstanceDir, state: &InstanceState) -> io::Result<bool> {
     }
 }
 
-/// Kills everything of an instance whose shim is dead. Output that no shim has taken is lost.
+/// Makes sure that no shim takes the instance over any more; `false` when something of it lives.
 ///
-/// For a build or an instance that nobody wants any more; to keep its output and exit status,
-/// adopt it and stop it.
-pub fn end_orphan(dir: &Path) -> Result<(), SandboxError> {
+/// For a directory that is about to be removed: an adoption that has begun by then finds nothing.
+pub fn retire(dir: &Path) -> Result<bool, SandboxError> {
     let failed = |source| unreachable(dir, source);
-    let Some(init) = open(dir)?.connect_init().map_err(failed)? else { return Ok(()) };
-    match Order::Kill.send(&init).and_then(|()| Order::TakeOver.send(&init)) {
-        // The first order can be enough to end it before the second.
-        Err(gone) if matches!(gone.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-            return Ok(());
+    let opened = match open(dir) {
+        Err(SandboxError::Directory { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(true);
         }
-        other => other.map_err(failed)?,
+        other => other?,
+    };
+    let Some(_bar) = opened.bar().map_err(failed)? else { return Ok(false) };
+    if let Observation::Orphaned(_) = observe(dir)? {
+        return Ok(false);
     }
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        let mut set = PollSet::new();
-        set.add(init.as_fd(), true, false);
-        set.wait(Some(Duration::from_millis(200))).map_err(failed)?;
-        match orders::receive_takeover(&init) {
-            // Its own descriptor: no pid can have been reused.
-            Ok(Some(takeover)) => match pidfd_send_signal(&takeover.init, Signal::KILL) {
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(other) => return Err(failed(other.into())),
-            },
-            Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(None) | Err(_) => return Ok(()),
-        }
-    }
-    Err(failed(io::ErrorKind::TimedOut.into()))
+    opened.remove_state().map_err(failed)?;
+    Ok(true)
 }
 
 fn open(dir: &Path) -> Result<InstanceDir, SandboxError> {

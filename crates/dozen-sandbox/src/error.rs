@@ -41,6 +41,14 @@ pub enum SandboxError {
         /// What it said.
         reason: String,
     },
+    /// The shim would not do what it was asked.
+    #[error("the shim in `{}` did not do what it was asked: {reason}", path.display())]
+    NotDone {
+        /// The instance's directory.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
     /// The shim did not say in time that it has taken over.
     #[error("the shim of `{instance}` was not ready within {waited:?}")]
     NotReady {

@@ -96,6 +96,17 @@ impl InstanceDir {
         self.open_file(LOCK, OFlags::RDWR | OFlags::CREATE)
     }
 
+    /// Keeps shims away until the file is dropped; `None` when one is there.
+    pub(crate) fn bar(&self) -> io::Result<Option<File>> {
+        let file = self.open_lock()?;
+        Ok(lock::try_bar(&file)?.then_some(file))
+    }
+
+    /// Removes the state: without one there is nothing to adopt.
+    pub(crate) fn remove_state(&self) -> io::Result<()> {
+        self.remove(STATE)
+    }
+
     /// The pid of the living shim.
     pub(crate) fn shim_pid(&self) -> io::Result<Option<u32>> {
         match self.open_file(LOCK, OFlags::RDWR) {

@@ -11,7 +11,7 @@ mod rules;
 
 use std::{path::PathBuf, time::Duration};
 
-use dozen_model::segment::DEFAULT_SEGMENT_BYTES;
+use dozen_model::segment::{DEFAULT_LOG_BYTES, DEFAULT_SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
 
 pub use byte_string::ByteString;
@@ -36,6 +36,9 @@ pub struct LaunchSpec {
     /// A log segment ends after about this many bytes.
     #[serde(default = "default_segment_bytes")]
     pub segment_bytes: u64,
+    /// The oldest segments are removed when all of them together have more bytes than this.
+    #[serde(default = "default_log_bytes")]
+    pub log_bytes: u64,
     /// Resource limits of each of its processes.
     #[serde(default)]
     pub limits: Limits,
@@ -50,6 +53,10 @@ pub struct LaunchSpec {
 
 fn default_segment_bytes() -> u64 {
     DEFAULT_SEGMENT_BYTES
+}
+
+fn default_log_bytes() -> u64 {
+    DEFAULT_LOG_BYTES
 }
 
 /// A command, exec'd as it is: no shell reads it.

@@ -3,9 +3,14 @@
 //! `state.json` in the instance's directory is replaced as a whole before the shim acts on it, so
 //! a shim that adopts continues where the dead one was. It holds no secret.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use crate::process_identity::ProcessIdentity;
+use crate::{
+    process_identity::ProcessIdentity,
+    spec::{Attach, LaunchSpec, StopPolicy},
+};
 
 /// The state of one instance, over all its incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +47,44 @@ pub struct InstanceState {
     pub pipe_bytes: u64,
     /// Output that could not be kept.
     pub dropped: Dropped,
+    /// Of that, what is not marked in the log yet.
+    #[serde(default)]
+    pub unannounced: Dropped,
     /// Why the log cannot be written at the moment.
     pub log_trouble: Option<String>,
+    /// What of its launch spec brings it to an end.
+    pub upkeep: Upkeep,
+}
+
+/// What a shim needs to see an instance to its end when nobody can give it the launch spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upkeep {
+    /// Where its output goes.
+    pub log: LogPlan,
+    /// How it is asked to end.
+    pub stop: StopPolicy,
+    /// Given for a one-off process; the size of its terminal is the last one.
+    pub attach: Option<Attach>,
+}
+
+/// The log of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlan {
+    /// The folder of its segments.
+    pub dir: PathBuf,
+    /// A segment ends after about this many bytes.
+    pub segment_bytes: u64,
+    /// The oldest segments go when all of them together have more bytes.
+    pub max_bytes: u64,
+}
+
+impl Upkeep {
+    pub(crate) fn of(spec: &LaunchSpec) -> Self {
+        let LaunchSpec { log_dir: dir, segment_bytes, log_bytes: max_bytes, stop, attach, .. } = spec;
+        let log =
+            LogPlan { dir: dir.clone(), segment_bytes: *segment_bytes, max_bytes: *max_bytes };
+        Self { log, stop: *stop, attach: *attach }
+    }
 }
 
 /// Where an instance stands.
@@ -108,9 +149,6 @@ pub fn shell_status(launch_error: &str) -> Option<u8> {
 pub struct StopState {
     /// When the grace period ends, in nanoseconds since 1970.
     pub kill_at: u64,
-    /// Whether the signal was sent. An adopting shim does not send it twice: some apps take a
-    /// second one as an order to drop everything.
-    pub signalled: bool,
 }
 
 /// Output that could not be kept.

@@ -15,13 +15,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    fs::{Mode, OFlags, fchmod, fcntl_getfl, fcntl_setfl},
     pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with},
 };
 
 use crate::{spec::Attach, walls::Terminal};
 
 const PIPE_BYTES: usize = 1 << 20;
+const MAY_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
+const MAY_READ: Mode = Mode::RGRP.union(Mode::ROTH);
 
 /// The ends that init and the shim have.
 #[derive(Default)]
@@ -66,11 +68,14 @@ pub(crate) fn open(attach: Option<Attach>) -> io::Result<(AppEnds, KeptEnds, u64
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let pipe_bytes = enlarge(&read)?;
     unblock(&read)?;
+    let_reopen(&write, MAY_WRITE)?;
     if attach.is_some() {
         let (error_read, error_write) = pipe_with(PipeFlags::CLOEXEC)?;
         unblock(&error_read)?;
+        let_reopen(&error_write, MAY_WRITE)?;
         let (input_read, input_write) = pipe_with(PipeFlags::CLOEXEC)?;
         unblock(&input_write)?;
+        let_reopen(&input_read, MAY_READ)?;
         (kept.error, kept.input) = (Some(error_read), Some(input_write));
         (app.error, app.input) = (Some(error_write), Some(input_read));
     } else {
@@ -87,6 +92,12 @@ pub(crate) fn from_terminal(terminal: Terminal) -> io::Result<(AppEnds, OwnedFd)
     let (input, output) = (line.try_clone()?, line.try_clone()?);
     let app = AppEnds { input: Some(input), output: Some(output), error: Some(line) };
     Ok((app, terminal.keyboard_and_screen))
+}
+
+/// Lets the app open its stream once more by `/dev/stdout` and the like, which the pipe's owner, the
+/// server's user, alone could do. Only its own end: it must not read its log away.
+fn let_reopen(end: &OwnedFd, mode: Mode) -> io::Result<()> {
+    Ok(fchmod(end, Mode::RUSR | Mode::WUSR | mode)?)
 }
 
 fn enlarge(pipe: &OwnedFd) -> io::Result<usize> {

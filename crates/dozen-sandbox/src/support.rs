@@ -67,8 +67,12 @@ pub(crate) fn print_probe() -> io::Result<()> {
 fn try_walls(name: &str, keeper: Keeper, walls: Walls) -> WallSupport {
     let reason = match raise_in_child(keeper, &walls) {
         Ok(reason) if reason.is_empty() => None,
-        Ok(reason) => Some(reason),
-        Err(refused) => Some(why_no_namespaces(keeper, &refused)),
+        // Some hosts let the namespaces be made and refuse every right in them.
+        Ok(reason) => Some(why_not(keeper, &reason, &forbidding_settings())),
+        Err(refused) => {
+            let reason = format!("namespaces are refused: {refused}");
+            Some(why_not(keeper, &reason, &forbidding_settings()))
+        }
     };
     WallSupport { name: name.to_owned(), available: reason.is_none(), needed: true, reason }
 }
@@ -108,23 +112,24 @@ fn probe_walls(keeper: Keeper, app: Vec<PathBuf>) -> Walls {
     }
 }
 
-fn why_no_namespaces(keeper: Keeper, refused: &io::Error) -> String {
+/// The settings of this host that forbid an ordinary user's namespaces.
+fn forbidding_settings() -> Vec<String> {
     let is_forbidden = |&(name, value): &(&str, &str)| {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         fs::read_to_string(path).is_ok_and(|now| now.trim() == value)
     };
-    let settings: Vec<String> = FORBIDDING
+    FORBIDDING
         .iter()
         .filter(|it| is_forbidden(it))
         .map(|(name, value)| format!("`{name}={value}`"))
-        .collect();
-    match (keeper, settings.is_empty()) {
-        (Keeper::OrdinaryUser, false) => {
-            format!("an ordinary user's namespaces are forbidden by {}", settings.join(" and "))
-        }
-        (Keeper::OrdinaryUser, true) => format!("an ordinary user's namespaces are refused: {refused}"),
-        (Keeper::Root, _) => format!("namespaces are refused: {refused}"),
+        .collect()
+}
+
+fn why_not(keeper: Keeper, reason: &str, settings: &[String]) -> String {
+    if keeper == Keeper::Root || settings.is_empty() {
+        return reason.to_owned();
     }
+    format!("{reason}; an ordinary user's namespaces are forbidden by {}", settings.join(" and "))
 }
 
 fn try_large_pipe() -> WallSupport {
@@ -162,4 +167,20 @@ fn system_call_filters() -> WallSupport {
 /// A wall that this version does not have: said wherever walls are listed, never left out.
 fn not_built(name: &str, reason: &str) -> WallSupport {
     WallSupport { name: name.to_owned(), available: false, needed: false, reason: Some(reason.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_that_forbids_is_named_whatever_step_it_made_fail() {
+        let settings = ["`kernel.apparmor_restrict_unprivileged_userns=1`".to_owned()];
+        let reason = "could not mount: Operation not permitted";
+        assert_eq!(
+            why_not(Keeper::OrdinaryUser, reason, &settings),
+            format!("{reason}; an ordinary user's namespaces are forbidden by {}", settings[0])
+        );
+        assert_eq!(why_not(Keeper::Root, reason, &settings), reason);
+    }
 }

@@ -91,7 +91,8 @@ pub(super) async fn logs(
             return Err(bad(format!("`{other}` is not a source: use `app` or `dozen`")).into());
         }
     };
-    let (sender, receiver) = channel(64);
+    // Each batch may be a megabyte of lines, and a client may be slow.
+    let (sender, receiver) = channel(4);
     let control = api.control;
     std::thread::spawn(move || send_logs(&control, query, request.follow, &sender));
     Ok(lines(stream::unfold(receiver, |mut records| async move {

@@ -155,3 +155,19 @@ fn an_idle_follower_costs_next_to_nothing() {
     let nanos = (after.tv_sec - before.tv_sec) * 1_000_000_000 + (after.tv_nsec - before.tv_nsec);
     assert!(nanos < 2_000_000, "{nanos} ns of CPU in 2 s");
 }
+
+#[test]
+fn a_stream_that_cannot_be_read_takes_no_line_of_another_with_it() {
+    let stage = Stage::new();
+    stage.shim("web.1~a").write(TEN, "one\n");
+    let bad = stage.shim("web.2~b");
+    // To open a socket is refused, which neither a missing nor a strange file is.
+    let index = bad.segment().with_extension("idx");
+    fs::remove_file(&index).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&index).unwrap();
+    let query = LogQuery { from: Some(dozen_logs::Cursor::default()), ..stage.query() };
+    let mut follower = stage.store.follow(query).unwrap();
+
+    assert_eq!(texts(&follower.next_batch(Duration::from_secs(5)).unwrap()), ["one"]);
+    assert!(follower.next_batch(Duration::from_secs(5)).is_err());
+}

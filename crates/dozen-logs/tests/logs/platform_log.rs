@@ -55,6 +55,27 @@ fn a_full_file_is_followed_by_the_next_number() {
 }
 
 #[test]
+fn a_line_that_is_cut_inside_a_character_stops_nobody() {
+    for shift in 0..2 {
+        let Some(disk) = SmallDisk::mount() else {
+            return skip("a small disk needs root");
+        };
+        let store = LogStore::new(LogDirs { apps: disk.path().join("logs"), router: None });
+        let query = LogQuery::new("blango".parse().unwrap(), "production".parse().unwrap());
+        let log = store.platform_log(&query.app, &query.stage).unwrap();
+        log.write("control", "before");
+        let ballast = disk.path().join("ballast");
+        let _ = fs::write(&ballast, vec![0; 4 << 20]);
+        // What is left of the file's last page ends in an even and in an odd place.
+        log.write("control", &("x".repeat(shift) + &"\u{e9}".repeat(4000)));
+        fs::remove_file(&ballast).unwrap();
+        log.write("control", "after");
+        let lines = store.read(&query).unwrap().lines;
+        assert_eq!(texts(&lines).last().unwrap(), "after");
+    }
+}
+
+#[test]
 fn a_full_disk_stops_nobody_and_is_announced_when_there_is_room_again() {
     let Some(disk) = SmallDisk::mount() else {
         return skip("a small disk needs root");

@@ -370,3 +370,20 @@ fn bytes_wait_for_their_record_a_second_and_are_given_out_once() {
     );
     assert_eq!(third.lines[0].time_ns, TEN + 2);
 }
+
+#[test]
+fn a_page_of_nothing_but_line_ends_is_bounded() {
+    let stage = Stage::new();
+    stage.shim("web.1~a").write(TEN, "\n".repeat(100_000));
+    let (mut cursor, mut lines) = (dozen_logs::Cursor::default(), 0);
+    loop {
+        let page = stage.store.read(&LogQuery { from: Some(cursor), ..stage.query() }).unwrap();
+        if page.lines.is_empty() {
+            break;
+        }
+        assert!(page.lines.len() <= 10_000, "{} lines in a page", page.lines.len());
+        lines += page.lines.len();
+        cursor = page.cursor;
+    }
+    assert_eq!(lines, 100_000);
+}

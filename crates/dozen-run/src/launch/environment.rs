@@ -53,7 +53,8 @@ fn defaults(plan: &LaunchPlan<'_>) -> Environment {
     defaults
 }
 
-fn is_reserved(name: &str) -> bool {
+/// Whether dozen alone says what this variable is.
+pub(super) fn is_reserved(name: &str) -> bool {
     name == "PORT" || name == "DYNO" || name.starts_with("DOZEN_")
 }
 

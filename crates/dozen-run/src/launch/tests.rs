@@ -224,3 +224,13 @@ fn a_single_word_with_spaces_is_a_line() {
     let many = words(&["echo", "$HOME and more"]);
     assert_eq!(LaunchCommand::of_words(&many), LaunchCommand::Words(&many));
 }
+
+#[test]
+fn a_line_cannot_say_what_dozen_alone_may() {
+    let release = Release::of("web.1", Language::Python);
+    for line in ["PORT=8000 ./serve", "A=1 DOZEN_APP=x ./serve", "DYNO=web.9 ./serve"] {
+        let refused = release.try_launch(line, Some(5000)).unwrap_err();
+        assert!(refused.to_string().contains("which dozen alone sets"), "{refused}");
+    }
+    release.launch("PORTS=8000 ./serve", Some(5000));
+}

@@ -1,28 +1,27 @@
 //! The end of an instance: asked for, waited for, and in the end enforced.
 //!
 //! The shim does the work: it sends the stop signal, waits for the grace period and kills what
-//! is left, also when nobody of us is there any more. What is here is the waiting, and the case
-//! that there is no shim: then the signals are sent directly, by pidfd, so that a pid that was
-//! reused is never hit.
+//! is left, also when nobody of us is there any more. What is here is the waiting, and the case that
+//! there is no shim, or one that does not answer: then another one is started to do it. So an end is
+//! always written down by a shim, and whoever adopts the instance meanwhile finds it ending.
 
 use std::{
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
-use dozen_model::manifest::ProcessSettings;
-use dozen_sandbox::{ProcessIdentity, SandboxError, client::Observation, protocol::Request, state};
+use dozen_sandbox::{client::Observation, protocol::Request, state};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{Signal, pidfd_send_signal},
 };
 
 use super::Supervisor;
 use crate::{InstanceState, LaunchId, RunError, exit::ExitReason};
 
-/// How long an adoption of an instance without shim may take.
-const ADOPTION_WAIT: Duration = Duration::from_secs(2);
+/// How long a shim that answers may take to come.
+const SHIM_WAIT: Duration = Duration::from_secs(5);
 
 /// How long after the grace period a shim may take to kill, reap and report.
 const AFTER_GRACE: Duration = Duration::from_secs(5);
@@ -48,19 +47,19 @@ impl Supervisor {
     /// spec's own grace period), then everything inside is killed.
     ///
     /// Blocks until it has ended. Stopping one that ended already says how it did; asking twice
-    /// sends the signal once. A shim that is dead is waited for a moment, since whoever
-    /// subscribes to events is about to adopt the instance: without a shim, what the app has
-    /// printed and nobody has read yet is lost.
+    /// sends the signal once. Where the shim is dead another one ends the instance, which needs
+    /// no spec: what the app has printed is kept, and how it ended is known.
     pub fn stop(&self, id: &LaunchId, grace: Option<Duration>) -> Result<ExitReason, RunError> {
-        let state = self.status(id)?;
-        if let Some(reason) = state.exit() {
+        if let Some(reason) = self.status(id)?.exit() {
             return Ok(reason);
         }
         let began = Instant::now();
         loop {
-            let Ok(asked) = self.ask_to_stop(id, grace) else {
-                self.stop_without_shim(&state, grace);
-                break;
+            let asked = match self.ask_to_stop(id, grace) {
+                Ok(asked) => asked,
+                Err(error) if !self.folder(id).exists() => return Err(error),
+                // It may be stopped itself, or out of memory.
+                Err(_) => break,
             };
             let deadline = began + remaining_grace(&asked).or(grace).unwrap_or_default() + AFTER_GRACE;
             match self.wait_end(id, deadline) {
@@ -70,25 +69,33 @@ impl Supervisor {
                 End::TimedOut => break,
             }
         }
-        self.kill(id)
+        self.stop_by_force(id)
     }
 
-    /// Asks the shim, or the one that takes over from it.
-    fn ask_to_stop(
-        &self,
-        id: &LaunchId,
-        grace: Option<Duration>,
-    ) -> Result<state::InstanceState, SandboxError> {
+    /// Kills everything inside and returns how it ended.
+    pub fn kill(&self, id: &LaunchId) -> Result<ExitReason, RunError> {
+        self.stop(id, Some(Duration::ZERO))
+    }
+
+    /// Asks the shim to stop, or the one that takes over from it, or starts one that does.
+    fn ask_to_stop(&self, id: &LaunchId, grace: Option<Duration>) -> Result<state::InstanceState, RunError> {
         let grace_millis = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
-        let deadline = Instant::now() + ADOPTION_WAIT;
+        let deadline = Instant::now() + SHIM_WAIT;
         loop {
-            let error = match self.link(id).ask(&Request::Stop { grace_millis }) {
+            let mut error = match self.link(id).ask(&Request::Stop { grace_millis }) {
                 Ok(state) => return Ok(state),
-                Err(error) => error,
+                Err(error) => RunError::from(error),
             };
             match self.link(id).observe() {
                 Ok(Observation::Over(last)) => return Ok(self.over(id, *last).reported),
                 Ok(Observation::Absent) if !self.folder(id).exists() => return Err(error),
+                Ok(Observation::Orphaned(_) | Observation::Ended(_)) => {
+                    match self.end_by_another_shim(id, grace) {
+                        Ok(state) => return Ok(state),
+                        // Somebody adopted it in this moment: then that shim is asked.
+                        Err(other) => error = other,
+                    }
+                }
                 _ => {}
             }
             if Instant::now() >= deadline {
@@ -98,37 +105,34 @@ impl Supervisor {
         }
     }
 
-    /// Kills everything inside and returns how it ended.
-    pub fn kill(&self, id: &LaunchId) -> Result<ExitReason, RunError> {
-        let state = self.status(id)?;
-        if let Some(reason) = state.exit() {
-            return Ok(reason);
-        }
-        let deadline = Instant::now() + AFTER_KILL;
-        if self.link(id).ask(&Request::Kill {}).is_ok()
-            && let End::Seen(reason) = self.wait_end(id, deadline)
-        {
-            return Ok(reason);
-        }
-        self.kill_without_shim(id)?;
-        Ok(self.post_end(id, state))
+    fn end_by_another_shim(
+        &self,
+        id: &LaunchId,
+        grace: Option<Duration>,
+    ) -> Result<state::InstanceState, RunError> {
+        let shim = self.link(id).spawn_ending(&self.binary, grace)?;
+        self.watcher.reap(shim);
+        Ok(self.follow(id)?.reported)
     }
 
-    /// Kills a shim that does not answer, then what it kept: the other way round it could start
-    /// the next incarnation.
-    fn kill_without_shim(&self, id: &LaunchId) -> Result<(), RunError> {
+    /// Kills a shim that does not do what it is asked, and lets another one kill what it kept.
+    fn stop_by_force(&self, id: &LaunchId) -> Result<ExitReason, RunError> {
+        let deadline = Instant::now() + AFTER_KILL;
         if let Observation::Kept(last) = self.link(id).observe()?
-            && let Some(shim) = handle_of(last.shim)
+            && let Ok(Some(shim)) = last.shim.open()
         {
             let _ = pidfd_send_signal(&shim, Signal::KILL);
-            ends_by(&shim, Instant::now() + AFTER_KILL);
+            ends_by(&shim, deadline);
         }
-        let _ = self.link(id).end_orphan();
-        if self.is_over(id, AFTER_KILL)? {
-            Ok(())
-        } else {
-            Err(RunError::WouldNotEnd { id: id.clone(), waited: AFTER_KILL })
+        while Instant::now() < deadline {
+            self.ask_to_stop(id, Some(Duration::ZERO))?;
+            match self.wait_end(id, deadline) {
+                End::Seen(reason) => return Ok(reason),
+                End::ShimLost => std::thread::sleep(ASK_AGAIN),
+                End::TimedOut => break,
+            }
         }
+        Err(RunError::WouldNotEnd { id: id.clone(), waited: AFTER_KILL })
     }
 
     /// Whether neither shim nor init lives, at the latest after `within`: a shim reports the end
@@ -138,11 +142,7 @@ impl Supervisor {
         loop {
             match self.link(id).observe()? {
                 Observation::Absent => return Ok(true),
-                Observation::Ended(last) | Observation::Over(last) => {
-                    // The kernel closes init's socket first and ends what is inside after that.
-                    let init = last.init.and_then(handle_of);
-                    return Ok(init.is_none_or(|init| ends_by(&init, deadline)));
-                }
+                Observation::Ended(_) | Observation::Over(_) => return Ok(true),
                 Observation::Kept(_) | Observation::Orphaned(_) if Instant::now() >= deadline => {
                     return Ok(false);
                 }
@@ -153,8 +153,8 @@ impl Supervisor {
 
     /// Waits for the end; comes back early when the shim dies.
     fn wait_end(&self, id: &LaunchId, deadline: Instant) -> End {
-        // An instance that nobody follows yet is not on the board: follow it now.
-        if self.board.get(id).is_none() && self.follow(id).is_err() {
+        // An instance that nobody follows, or no more, is followed now.
+        if self.board.get(id).is_none_or(|state| state.shim_lost) && self.follow(id).is_err() {
             return End::ShimLost;
         }
         let news = |state: &InstanceState| match state.exit() {
@@ -175,26 +175,6 @@ impl Supervisor {
             }
         }
     }
-
-    /// Signals the main process and waits for its end, as long as the grace period lasts.
-    ///
-    /// Without a shim nobody but the spec knows the stop signal; SIGTERM is what nearly all
-    /// expect. Init is not waited for: it stays while output waits to be read.
-    fn stop_without_shim(&self, state: &InstanceState, grace: Option<Duration>) {
-        if let Some(main) = state.reported.main.and_then(handle_of) {
-            let _ = pidfd_send_signal(&main, Signal::TERM);
-            ends_by(&main, Instant::now() + grace.unwrap_or(ProcessSettings::DEFAULT_GRACE));
-        }
-    }
-
-    /// Posts the end of an instance that has no shim to report it.
-    fn post_end(&self, id: &LaunchId, mut last: InstanceState) -> ExitReason {
-        last.shim_lost = true;
-        last.reported.phase = state::Phase::Exited;
-        let reason = last.exit().unwrap_or(ExitReason::Unknown);
-        self.board.post(id, last);
-        reason
-    }
 }
 
 /// How long the grace period of a stop under way still lasts.
@@ -202,14 +182,6 @@ fn remaining_grace(state: &state::InstanceState) -> Option<Duration> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
     let kill_at = Duration::from_nanos(state.stop?.kill_at);
     Some(kill_at.saturating_sub(now))
-}
-
-/// A handle of that very process, or `None` when it is gone.
-fn handle_of(process: ProcessIdentity) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
-    let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    // Asked after the handle was opened: had the pid been reused before, this would show it.
-    process.exists().then_some(handle)
 }
 
 /// Waits until the process has ended; `false` if it has not by then.

@@ -198,3 +198,45 @@ fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
+
+#[test]
+fn a_kill_is_not_undone_by_an_adoption_at_the_same_time() {
+    let stand = Stand::new();
+    for round in 0..5 {
+        let stubborn = id(&format!("stubborn-{round}"));
+        let spec = stand.spec(&stubborn, &["sh", "-c", "echo begun; while :; do sleep 0.02; done"]);
+        stand.start(&stubborn, &spec);
+        let events = stand.supervisor.subscribe();
+        kill_shim(&stand, &stubborn);
+
+        let reason = std::thread::scope(|scope| {
+            scope.spawn(|| stand.supervisor.adopt(&stubborn, || Ok(spec.clone())));
+            stand.supervisor.kill(&stubborn).unwrap()
+        });
+
+        assert_eq!(reason, ExitReason::Signal(9), "{round}");
+        assert!(stand.supervisor.status(&stubborn).unwrap().has_ended());
+        stand.supervisor.remove(&stubborn).unwrap();
+        assert_eq!(stand.output(&stubborn), "begun\n", "it was started again");
+        let undone = events.try_iter().find(|event| event.state.shim_lost && event.state.has_ended());
+        assert_eq!(undone, None, "an end asks for no adoption");
+    }
+}
+
+#[test]
+fn what_was_removed_is_gone_for_an_adoption_that_is_late() {
+    let stand = Stand::new();
+    let web = id("web-1");
+    let spec = stand.spec(&web, &["sh", "-c", "echo begun; while :; do sleep 0.02; done"]);
+    stand.start(&web, &spec);
+    kill_shim(&stand, &web);
+    let removed = || {
+        stand.supervisor.kill(&web)?;
+        stand.supervisor.remove(&web)?;
+        Ok(spec.clone())
+    };
+    // Its spec takes as long as a kill and a removal by somebody else.
+    assert_eq!(stand.supervisor.adopt(&web, removed).unwrap(), Adoption::Gone);
+    assert!(!stand.supervisor.folder(&web).exists());
+    assert_eq!(stand.output(&web), "begun\n");
+}

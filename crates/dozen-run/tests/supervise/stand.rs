@@ -70,6 +70,7 @@ impl Stand {
             stop: StopPolicy { grace: Duration::from_secs(10), ..StopPolicy::default() },
             log_dir: self.log_dir(id),
             segment_bytes: 1 << 20,
+            log_bytes: 256 << 20,
             limits: Limits::default(),
             attach: None,
             lifeline: false,

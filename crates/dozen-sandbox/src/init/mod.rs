@@ -33,7 +33,7 @@ use std::{
 use rustix::{fs::Mode, process::umask};
 
 use crate::{
-    exit_record::ExitRecord,
+    exit_record::{EXIT_RECORD_BYTES, ExitRecord},
     spec::{ByteString, LaunchSpec},
     state::{Exit, ExitStatus},
     streams::{AppEnds, KeptEnds, from_terminal},
@@ -108,7 +108,13 @@ fn wipe(spec: &mut LaunchSpec) {
     command.env.iter_mut().for_each(|(_, value)| value.wipe());
 }
 
+/// Writes how it ended. The first word stands: what goes wrong with init afterwards, for instance by
+/// limits that an app sets for a process of its own uid, says nothing of how the app ended.
 fn write_record(file: &File, record: &ExitRecord) {
+    let mut found = [0; EXIT_RECORD_BYTES];
+    if file.read_exact_at(&mut found, 0).is_ok() && ExitRecord::decode(&found).is_some() {
+        return;
+    }
     // One write within one page: it is there as a whole or not at all, and it cannot lack space. If the
     // disk itself is gone, the shim reports an unknown end.
     let _ = file.write_all_at(&record.encode(), 0);
@@ -118,4 +124,21 @@ fn write_record(file: &File, record: &ExitRecord) {
 pub(crate) fn unix_nanos() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_of_an_end_stands() {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &[0; EXIT_RECORD_BYTES]).unwrap();
+        let record = |status, launch_error| ExitRecord { exit: Exit { status, at: 5 }, launch_error };
+        write_record(&file, &record(ExitStatus::Code(3), None));
+        write_record(&file, &record(ExitStatus::LaunchFailed, Some("could not wait".into())));
+        let mut found = [0; EXIT_RECORD_BYTES];
+        file.read_exact_at(&mut found, 0).unwrap();
+        assert_eq!(ExitRecord::decode(&found), Some(record(ExitStatus::Code(3), None)));
+    }
 }

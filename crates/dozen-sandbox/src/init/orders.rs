@@ -19,6 +19,14 @@ pub(crate) enum Order {
     Signal {
         /// 1 to 31.
         number: i32,
+        /// To all.
+        all: bool,
+    },
+    /// Ask it to end, by a signal. Done once, however often it is ordered and by whom: some apps take
+    /// a second one as an order to drop everything, and a shim may die between order and note.
+    Stop {
+        /// 1 to 31.
+        number: i32,
         /// To all; the instance then ends with its last process.
         all: bool,
     },
@@ -41,6 +49,7 @@ impl Order {
             Self::Kill => (3, false, 0),
             Self::Drained => (4, false, 0),
             Self::CloseInput => (5, false, 0),
+            Self::Stop { number, all } => (6, all, number),
         };
         let [a, b, c, d] = number.to_le_bytes();
         [kind, u8::from(all), 0, 0, a, b, c, d]
@@ -55,6 +64,7 @@ impl Order {
             3 => Some(Self::Kill),
             4 => Some(Self::Drained),
             5 => Some(Self::CloseInput),
+            6 if (1..=31).contains(&number) => Some(Self::Stop { number, all: all != 0 }),
             _ => None,
         }
     }
@@ -120,7 +130,8 @@ mod tests {
     #[test]
     fn an_order_comes_back_as_it_was_sent() {
         let signal = Order::Signal { number: 15, all: true };
-        for order in [Order::TakeOver, signal, Order::Kill, Order::Drained, Order::CloseInput] {
+        let stop = Order::Stop { number: 1, all: false };
+        for order in [Order::TakeOver, signal, stop, Order::Kill, Order::Drained, Order::CloseInput] {
             assert_eq!(Order::decode(&order.encode()), Some(order));
         }
     }

@@ -40,7 +40,9 @@ struct Init<'cradle> {
     child_ends: OwnedFd,
     connections: Vec<OwnedFd>,
     phase: Phase,
-    /// Every process got the stop signal, so the others may finish after the main one has.
+    /// The stop signal was sent.
+    was_asked: bool,
+    /// Every process got it, so the others may finish after the main one has.
     everyone_was_asked: bool,
     drained: bool,
 }
@@ -50,9 +52,18 @@ pub(super) fn serve(cradle: &mut Cradle, main: Main, child_ends: OwnedFd) -> io:
     let own_pidfd = pidfd_open(Pid::INIT, PidfdFlags::empty())?;
     let connections = vec![cradle.shim.try_clone()?];
     let phase = Phase::Running;
-    let (everyone_was_asked, drained) = (false, false);
-    let mut init =
-        Init { cradle, main, own_pidfd, child_ends, connections, phase, everyone_was_asked, drained };
+    let (was_asked, everyone_was_asked, drained) = (false, false, false);
+    let mut init = Init {
+        cradle,
+        main,
+        own_pidfd,
+        child_ends,
+        connections,
+        phase,
+        was_asked,
+        everyone_was_asked,
+        drained,
+    };
     let mut pause = Duration::from_millis(1);
     loop {
         init.reap();
@@ -127,6 +138,13 @@ impl Init<'_> {
                 self.signal(number, all);
                 true
             }
+            Ok(Some(Order::Stop { number, all })) => {
+                if !std::mem::replace(&mut self.was_asked, true) {
+                    self.everyone_was_asked = all;
+                    self.signal(number, all);
+                }
+                true
+            }
             Ok(Some(Order::Kill)) => {
                 self.kill_everyone();
                 true
@@ -149,7 +167,6 @@ impl Init<'_> {
     fn signal(&mut self, number: i32, all: bool) {
         // A process that has just ended needs no signal, and nothing else can go wrong.
         let _ = if all {
-            self.everyone_was_asked = true;
             signals::signal_everyone_inside(number)
         } else if self.phase == Phase::Running {
             // Not reaped yet, so the pid is still its own.

@@ -25,6 +25,8 @@ use crate::{
 };
 
 const WAIT_FOR_ATTACH: Duration = Duration::from_secs(30);
+/// How long somebody attached may read nothing while a process that has ended has something for them.
+const WAIT_FOR_READER: Duration = Duration::from_secs(60);
 /// Input that the process has not taken yet; beyond it, the connection is not read.
 const MAX_INPUT: usize = 256 << 10;
 /// Output that the connection has not taken yet; beyond it, the pipes are not read.
@@ -55,6 +57,15 @@ impl Attachment {
         let until = Instant::now() + WAIT_FOR_ATTACH;
         let presence = if attach.is_some() { Presence::Awaited { until } } else { Presence::Nobody };
         Self { presence, input: Vec::new(), input_has_ended: false }
+    }
+
+    /// For a shim that adopts: whoever was attached was so to the dead one, and that is a hangup.
+    pub(super) fn lost(attach: Option<Attach>) -> Self {
+        let mut lost = Self::expected(attach);
+        if let Presence::Awaited { until } = &mut lost.presence {
+            *until = Instant::now();
+        }
+        lost
     }
 
     pub(super) fn is_awaited(&self) -> bool {
@@ -96,8 +107,37 @@ impl Shim {
         match self.attachment.presence {
             Presence::Nobody | Presence::Gone => true,
             Presence::Awaited { .. } => false,
-            Presence::Attached(_) => self.attached_client().is_none_or(|it| it.waiting_bytes() < MAX_OUTPUT),
+            Presence::Attached(_) => {
+                self.is_ending() || self.attached_client().is_none_or(|it| it.waiting_bytes() < MAX_OUTPUT)
+            }
         }
+    }
+
+    /// Whether the end must not wait for whoever is attached: what is left of the output, less than the
+    /// pipes hold, goes to the log and into the connection's buffer.
+    fn is_ending(&self) -> bool {
+        let Some(run) = &self.run else { return true };
+        run.kill_ordered.is_some() || (run.has_ended && self.attached_takes_nothing())
+    }
+
+    /// Whether somebody attached does not read. A pager may make pauses; a stopped terminal does so for
+    /// ever.
+    fn attached_takes_nothing(&self) -> bool {
+        self.attached_client().is_some_and(|client| client.is_stuck_since(WAIT_FOR_READER))
+    }
+
+    /// Whether the end of the process waits until somebody attached has taken its output.
+    pub(super) fn is_read_out(&self) -> bool {
+        !self.attachment.is_attached()
+            || self.is_ending()
+            || self.attached_client().is_none_or(|client| !client.wants_to_send())
+    }
+
+    /// When somebody attached has not read for too long.
+    pub(super) fn reader_patience(&self) -> Option<Duration> {
+        let has_ended = self.run.as_ref().is_some_and(|run| run.has_ended);
+        let client = self.attached_client().filter(|client| has_ended && client.wants_to_send())?;
+        Some(WAIT_FOR_READER.saturating_sub(client.stuck_for()))
     }
 
     fn attached_client(&self) -> Option<&Client> {
@@ -168,7 +208,7 @@ impl Shim {
 
     fn resize(&mut self, size: TerminalSize) {
         // Kept for a terminal that the walls are still being built around.
-        if let Some(Attach { terminal: Some(kept) }) = &mut self.spec.attach {
+        if let Some(Attach { terminal: Some(kept) }) = &mut self.state.upkeep.attach {
             *kept = size;
         }
         if let Some(terminal) = self.run.as_ref().and_then(|run| run.kept.terminal.as_ref()) {
@@ -229,14 +269,14 @@ impl Shim {
         self.attachment.presence = Presence::Gone;
         self.attachment.input.clear();
         let Some(run) = self.run.as_mut().filter(|_| was_expected) else { return };
-        let all = self.spec.attach.is_some_and(|attach| attach.terminal.is_some());
+        let all = self.state.upkeep.attach.is_some_and(|attach| attach.terminal.is_some());
         run.kept.input = None;
         run.order(Order::CloseInput);
-        run.order(Order::Signal { number: libc::SIGHUP, all });
+        // Ordered as a stop: no other signal to stop follows it.
+        run.order(Order::Stop { number: libc::SIGHUP, all });
         if self.state.stop.is_none() {
-            let grace = u64::try_from(self.spec.stop.grace.as_nanos()).unwrap_or(u64::MAX);
-            self.state.stop =
-                Some(StopState { kill_at: unix_nanos().saturating_add(grace), signalled: true });
+            let grace = u64::try_from(self.state.upkeep.stop.grace.as_nanos()).unwrap_or(u64::MAX);
+            self.state.stop = Some(StopState { kill_at: unix_nanos().saturating_add(grace) });
             self.state.phase = Phase::Stopping;
         }
     }

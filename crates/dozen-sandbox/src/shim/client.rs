@@ -6,6 +6,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -33,6 +34,8 @@ pub(crate) struct Client {
     /// Nothing more will be received.
     has_ended: bool,
     is_broken: bool,
+    /// When it last took something of what waits, or when that began to wait.
+    moved_at: Instant,
 }
 
 impl Client {
@@ -50,6 +53,7 @@ impl Client {
             waiting,
             has_ended: false,
             is_broken: false,
+            moved_at: Instant::now(),
         }))
     }
 
@@ -64,6 +68,11 @@ impl Client {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended || self.is_broken
+    }
+
+    /// The other side is gone.
+    pub(crate) fn end(&mut self) {
+        self.has_ended = true;
     }
 
     /// Whether the connection is of no more use.
@@ -138,7 +147,20 @@ impl Client {
         self.queue(&bytes);
     }
 
+    /// How long it has taken nothing of what waits for it.
+    pub(crate) fn stuck_for(&self) -> Duration {
+        if self.waiting.is_empty() { Duration::ZERO } else { self.moved_at.elapsed() }
+    }
+
+    /// Whether it has taken nothing for so long.
+    pub(crate) fn is_stuck_since(&self, limit: Duration) -> bool {
+        self.stuck_for() >= limit
+    }
+
     fn queue(&mut self, bytes: &[u8]) {
+        if self.waiting.is_empty() {
+            self.moved_at = Instant::now();
+        }
         self.waiting.extend_from_slice(bytes);
         self.send();
         if self.waiting.len() > MAX_WAITING {
@@ -150,7 +172,10 @@ impl Client {
     pub(crate) fn send(&mut self) {
         while !self.waiting.is_empty() && !self.is_broken {
             match (&self.stream).write(&self.waiting) {
-                Ok(length) => drop(self.waiting.drain(..length)),
+                Ok(length) => {
+                    self.waiting.drain(..length);
+                    self.moved_at = Instant::now();
+                }
                 Err(other) if other.kind() == io::ErrorKind::Interrupted => {}
                 Err(full) if full.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => self.is_broken = true,

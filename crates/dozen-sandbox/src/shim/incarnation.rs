@@ -73,8 +73,12 @@ impl Shim {
         }
         let mut run = Run::new(None, None);
         if is_same_boot {
-            run.orders = self.connect_to_init()?;
             run.init = self.state.init.map(ProcessIdentity::open).transpose()?.flatten();
+            run.orders = match self.connect_to_init() {
+                // Who only ends it can kill it without asking.
+                Err(_) if self.spec.is_none() && run.init.is_some() => None,
+                other => other?,
+            };
             run.order(Order::TakeOver);
         }
         // Between the end of its socket and its own, everything inside is killed: that is waited for.
@@ -122,16 +126,20 @@ impl Shim {
         self.dir.make_root()?;
         let exit_record = self.dir.create_exit_record(self.state.incarnation)?;
         let listener = self.dir.bind_init_socket()?;
-        let (app, kept, pipe_bytes) = streams::open(self.spec.attach)?;
+        let walls = self.spec.as_ref().map(|spec| &spec.walls).ok_or(io::ErrorKind::NotFound)?;
+        let namespaces = walls::namespaces(walls, self.keeper);
+        let (app, kept, pipe_bytes) = streams::open(self.state.upkeep.attach)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, shim) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let lifeline = self.lifeline.as_ref().map(OwnedFd::try_clone).transpose()?;
         self.state.pipe_bytes = pipe_bytes;
-        // From here on an adopting shim looks for this incarnation's init.
-        self.save();
+        // From here on an adopting shim looks for this incarnation's init: unless that is in the file,
+        // it must not be born, or a next shim would start another one beside it.
+        self.write_and_tell()
+            .map_err(|reason| io::Error::new(reason.kind(), format!("could not write the state: {reason}")))?;
         let creator = rustix::process::geteuid().as_raw();
         let cradle = Cradle { shim, listener, exit_record, creator, lifeline, app, kept };
-        match fork::fork_init(walls::namespaces(&self.spec.walls, self.keeper))? {
+        match fork::fork_init(namespaces)? {
             Forked::Child => self.become_init(cradle),
             Forked::Parent(pid, pidfd) => {
                 drop(cradle);
@@ -146,10 +154,10 @@ impl Shim {
     }
 
     fn become_init(&mut self, cradle: Cradle) -> ! {
-        let (spec, keeper, mount_point) = (self.spec.clone(), self.keeper, self.dir.path().join(ROOT));
-        for (_, value) in &mut self.spec.command.env {
-            value.wipe();
-        }
+        // This copy of the shim has no more use for it: init wipes the config once the app has it.
+        let Some(mut spec) = self.spec.take() else { fork::exit_now(70) };
+        spec.attach = self.state.upkeep.attach;
+        let (keeper, mount_point) = (self.keeper, self.dir.path().join(ROOT));
         // A panic must not unwind into the shim's loop: there would be two shims.
         let life = catch_unwind(AssertUnwindSafe(|| init::run(cradle, spec, keeper, &mount_point)));
         fork::exit_now(if life.is_ok() { 0 } else { 70 })
@@ -166,7 +174,14 @@ impl Shim {
                 self.state.init = identity_of(&takeover.init).or(self.state.init);
                 self.state.main = identity_of(&takeover.main).or(self.state.main);
                 run.init = Some(takeover.init);
-                self.state.walls = walls::standing(&self.spec.walls, self.keeper);
+                if let Some(spec) = &self.spec {
+                    self.state.walls = walls::standing(&spec.walls, self.keeper);
+                }
+                let size = self.state.upkeep.attach.and_then(|attach| attach.terminal);
+                if let (Some(terminal), Some(size)) = (&run.kept.terminal, size) {
+                    // It may have changed while init made the terminal; the same size is no change.
+                    let _ = walls::set_size(terminal, size);
+                }
                 if self.state.phase == Phase::Starting {
                     self.state.phase = Phase::Running;
                 }
@@ -191,6 +206,7 @@ impl Shim {
             exit: Exit { status: unwritten_status(&run), at: unix_nanos() },
             launch_error: None,
         };
+        self.log.end_life();
         self.conclude(self.dir.read_exit_record(self.state.incarnation).unwrap_or(unwritten));
     }
 
@@ -200,7 +216,8 @@ impl Shim {
         self.state.last_exit = Some(record.exit);
         self.state.launch_error = record.launch_error;
         self.tell_exit();
-        if self.state.stop.is_some() || self.spec.restart == Restart::Never || self.spec.attach.is_some() {
+        let is_last = self.spec.as_ref().is_none_or(|spec| spec.restart == Restart::Never);
+        if self.state.stop.is_some() || is_last || self.state.upkeep.attach.is_some() {
             self.state.phase = Phase::Exited;
         } else {
             if life >= HEALTHY_LIFE {
@@ -211,9 +228,11 @@ impl Shim {
             let until = unix_nanos().saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
             self.state.phase = Phase::Backoff { until };
         }
-        // The end is written down before its record goes.
         self.save();
-        if let Some(before) = self.state.incarnation.checked_sub(1) {
+        // An end must be in the file before its record goes.
+        if self.is_saved()
+            && let Some(before) = self.state.incarnation.checked_sub(1)
+        {
             self.dir.remove_exit_record(before);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixListener,
@@ -11,21 +12,20 @@ use std::{
 };
 
 use super::{
+    arguments::Mode,
     attached::Attachment,
     client::{Client, Purpose},
     incarnation::Run,
-    is_adopting,
     log_writer::LogWriter,
 };
 use crate::{
     boot_id,
-    client::LaunchMode,
     init::unix_nanos,
     instance_dir::InstanceDir,
     process_identity::ProcessIdentity,
     protocol::Reply,
     spec::LaunchSpec,
-    state::{Dropped, InstanceState, Phase},
+    state::{Dropped, InstanceState, Phase, Upkeep},
     sys::{
         poll_set::{Place, PollSet},
         signals,
@@ -34,8 +34,8 @@ use crate::{
 };
 
 pub(super) const MAX_CLIENTS: usize = 16;
-/// How often counters alone are worth a new state file.
-const COUNTER_PAUSE: Duration = Duration::from_secs(1);
+/// How often counters alone are worth a new state file, and how soon a failed attempt another one.
+const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// How long the last answers may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -43,11 +43,16 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Shim {
     pub(super) dir: InstanceDir,
     _lock: File,
-    pub(super) spec: LaunchSpec,
+    /// What is launched; a shim that only ends an instance has none.
+    pub(super) spec: Option<LaunchSpec>,
     pub(super) keeper: Keeper,
     pub(super) state: InstanceState,
+    /// What is in the file.
     saved: Option<InstanceState>,
-    saved_at: Instant,
+    /// What subscribers heard last.
+    told: Option<InstanceState>,
+    /// When writing it down was last tried.
+    tried_at: Instant,
     listener: UnixListener,
     /// Readable when SIGTERM has come.
     pub(super) end_requests: OwnedFd,
@@ -76,31 +81,44 @@ impl Shim {
     pub(super) fn new(
         dir: InstanceDir,
         lock: File,
-        spec: LaunchSpec,
-        mode: LaunchMode,
+        spec: Option<LaunchSpec>,
+        mode: Mode,
         lifeline: Option<OwnedFd>,
     ) -> Result<Self, String> {
         let keeper = Keeper::current();
         let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        if keeper == Keeper::OrdinaryUser && (spec.walls.user.uid, spec.walls.user.gid) != me {
+        let user = spec.as_ref().map(|spec| (spec.walls.user.uid, spec.walls.user.gid));
+        if keeper == Keeper::OrdinaryUser && user.is_some_and(|user| user != me) {
             return Err("an ordinary user can only run an app as itself".into());
         }
         let boot_id = boot_id().map_err(|reason| format!("could not read the boot id: {reason}"))?;
         let shim = ProcessIdentity::of(std::process::id()).map_err(|reason| reason.to_string())?;
         let found = dir.read_state().map_err(|bad| format!("could not read the state: {bad}"))?;
-        let state = match found {
-            Some(found) if is_adopting(mode) => InstanceState { shim, ..found },
-            Some(found) if !found.has_ended() && found.boot_id == boot_id => {
+        let state = match (found, mode, &spec) {
+            (Some(found), Mode::Start, _) if !found.has_ended() && found.boot_id == boot_id => {
                 return Err("the directory has an instance that has not ended".into());
             }
-            _ => new_state(&spec, shim, boot_id.clone()),
+            (_, Mode::Start, Some(spec)) => new_state(spec, shim, boot_id.clone()),
+            // Whoever asks may not know that somebody attached to it, and to what size.
+            (Some(found), _, Some(spec)) => {
+                let upkeep = Upkeep { attach: found.upkeep.attach, ..Upkeep::of(spec) };
+                InstanceState { shim, upkeep, ..found }
+            }
+            (Some(found), _, None) => InstanceState { shim, ..found },
+            // It may have been removed while we were on our way.
+            (None, ..) => return Err("there is no instance to go on with".into()),
         };
-        let log = LogWriter::new(spec.log_dir.clone(), spec.segment_bytes);
+        let log = LogWriter::new(state.upkeep.log.clone(), state.unannounced);
         let listener =
             dir.bind_shim_socket().map_err(|reason| format!("could not bind the socket: {reason}"))?;
         let end_requests =
             signals::requests_to_end().map_err(|reason| format!("could not watch for SIGTERM: {reason}"))?;
-        let (attachment, dropped_before) = (Attachment::expected(spec.attach), state.dropped);
+        let attachment = match mode {
+            Mode::Start => Attachment::expected(state.upkeep.attach),
+            Mode::Adopt => Attachment::lost(state.upkeep.attach),
+            Mode::End { .. } => Attachment::expected(None),
+        };
+        let dropped_before = state.dropped;
         let mut kept = Self {
             dir,
             _lock: lock,
@@ -108,7 +126,8 @@ impl Shim {
             keeper,
             state,
             saved: None,
-            saved_at: Instant::now(),
+            told: None,
+            tried_at: Instant::now(),
             listener,
             end_requests,
             lifeline,
@@ -120,7 +139,13 @@ impl Shim {
             is_streaming: false,
         };
         kept.resume(&boot_id).map_err(|reason| format!("could not reach init: {reason}"))?;
-        kept.save();
+        if let Mode::End { grace } = mode {
+            kept.begin_stop(grace.unwrap_or(kept.state.upkeep.stop.grace));
+        }
+        let written = kept.write_and_tell();
+        if mode == Mode::Start {
+            written.map_err(|reason| format!("could not write the state: {reason}"))?;
+        }
         Ok(kept)
     }
 
@@ -144,33 +169,59 @@ impl Shim {
         self.state.has_ended() && self.run.is_none() && !self.attachment.is_awaited()
     }
 
-    /// Writes the state down if it has changed, and tells those who asked for it.
+    /// Writes the state down if it has changed, and tells those who asked for it. What could not be
+    /// written is tried again once a second.
+    ///
+    /// A full disk under the directory must not stop an instance that runs: an adopting shim finds an
+    /// older state, and beside it the exit record, and comes to the same end. A *beginning* must be in
+    /// the file, see [`Shim::write_and_tell`].
     pub(super) fn save(&mut self) {
-        self.state.dropped = self.dropped_before.plus(self.log.dropped());
-        self.state.log_trouble = self.log.trouble().map(str::to_owned);
-        let Some(saved) = &self.saved else {
-            self.write_and_tell();
-            return;
-        };
-        if *saved == self.state {
+        self.count();
+        if self.is_saved() {
             return;
         }
-        let only_counters = *saved == InstanceState { dropped: saved.dropped, ..self.state.clone() };
-        if !only_counters || self.saved_at.elapsed() >= COUNTER_PAUSE {
-            self.write_and_tell();
+        let is_news = self.told.as_ref().is_none_or(|told| {
+            let InstanceState { dropped, unannounced, .. } = *told;
+            *told != InstanceState { dropped, unannounced, ..self.state.clone() }
+        });
+        if is_news || self.tried_at.elapsed() >= STATE_PAUSE {
+            // The next attempt comes by itself.
+            let _ = self.write_and_tell();
         }
     }
 
-    fn write_and_tell(&mut self) {
-        self.saved_at = Instant::now();
-        // A full disk under the directory must not stop the instance; the next change tries again,
-        // and until then an adopting shim finds an older, still true, state.
-        if self.dir.write_state(&self.state).is_ok() {
+    /// Writes the state down now, and says whether it is in the file.
+    pub(super) fn write_and_tell(&mut self) -> io::Result<()> {
+        self.count();
+        self.tried_at = Instant::now();
+        let written = self.dir.write_state(&self.state);
+        if written.is_ok() {
             self.saved = Some(self.state.clone());
         }
-        let reply = Reply::State(Box::new(self.state.clone()));
-        let subscribers = self.clients.iter_mut().filter(|client| client.purpose == Purpose::Subscription);
-        subscribers.for_each(|client| client.reply(&reply));
+        if self.told.as_ref() != Some(&self.state) {
+            self.told = Some(self.state.clone());
+            let reply = Reply::State(Box::new(self.state.clone()));
+            let subscribers =
+                self.clients.iter_mut().filter(|client| client.purpose == Purpose::Subscription);
+            subscribers.for_each(|client| client.reply(&reply));
+        }
+        written
+    }
+
+    /// Whether the file says what is.
+    pub(super) fn is_saved(&self) -> bool {
+        self.saved.as_ref() == Some(&self.state)
+    }
+
+    /// When the state is to be written again, if it has to be.
+    pub(super) fn next_attempt(&self) -> Option<Duration> {
+        (!self.is_saved()).then(|| STATE_PAUSE.saturating_sub(self.tried_at.elapsed()))
+    }
+
+    fn count(&mut self) {
+        self.state.dropped = self.dropped_before.plus(self.log.dropped());
+        self.state.unannounced = self.log.unannounced();
+        self.state.log_trouble = self.log.trouble().map(str::to_owned);
     }
 
     fn wait_and_handle(&mut self) {
@@ -183,6 +234,7 @@ impl Shim {
         let (init, orders) = (is_ready(places.init), is_ready(places.orders));
         let clients = places.clients.map(is_ready);
         let end_requested = set.is_ready(places.end_requests);
+        let hung_up = places.clients.map(|place| place.is_some_and(|place| set.has_hung_up(place)));
         if end_requested {
             self.hear_shutdown();
         }
@@ -195,7 +247,7 @@ impl Shim {
         if init && let Some(run) = &mut self.run {
             run.has_ended = true;
         }
-        self.serve_clients(&clients);
+        self.serve_clients(&clients, &hung_up);
         if caller {
             self.accept();
         }
@@ -219,9 +271,8 @@ impl Shim {
         let can_input = self.attachment.takes_input();
         for (client, place) in self.clients.iter().zip(&mut places.clients) {
             let reads = client.purpose != Purpose::Attached || can_input;
-            if reads || client.wants_to_send() {
-                *place = Some(set.add(client.as_fd(), reads, client.wants_to_send()));
-            }
+            // With neither, its hangup is still seen.
+            *place = Some(set.add(client.as_fd(), reads, client.wants_to_send()));
         }
         places
     }
@@ -279,5 +330,7 @@ fn new_state(spec: &LaunchSpec, shim: ProcessIdentity, boot_id: String) -> Insta
         pipe_bytes: 0,
         dropped: Dropped::default(),
         log_trouble: None,
+        unannounced: Dropped::default(),
+        upkeep: Upkeep::of(spec),
     }
 }

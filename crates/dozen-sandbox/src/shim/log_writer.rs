@@ -4,23 +4,28 @@
 //! file. A killed shim therefore loses none and writes none twice. `dozen_model::segment` describes the files.
 //!
 //! A log that cannot be written never stops the app: its output is read, counted and discarded, the disk
-//! is tried again four times a second, and the gap is marked in the index.
+//! is tried again four times a second, and the gap is marked in the index. Nor does one app fill the
+//! disk: beyond its limit the oldest segments go, counted and marked.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::{
         fd::BorrowedFd,
         unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     },
-    path::PathBuf,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use dozen_model::segment::{INDEX_RECORD_BYTES, IndexRecord, index_name, parse_segment_name, segment_name};
 use rustix::{io::Errno, pipe::SpliceFlags};
 
-use crate::{init::unix_nanos, state::Dropped};
+use crate::{
+    init::unix_nanos,
+    state::{Dropped, LogPlan},
+};
 
 const RETRY: Duration = Duration::from_millis(250);
 /// Index records that wait for space on the disk; beyond these, chunks are merged.
@@ -53,8 +58,7 @@ struct Gap {
 
 /// Writes the log segments of one instance.
 pub(crate) struct LogWriter {
-    dir: PathBuf,
-    segment_bytes: u64,
+    plan: LogPlan,
     segment: Option<Segment>,
     /// Encoded index records that are not in the file yet.
     pending: Vec<u8>,
@@ -65,10 +69,13 @@ pub(crate) struct LogWriter {
 }
 
 impl LogWriter {
-    /// A writer that begins a new segment in `dir` with the first byte.
-    pub(crate) fn new(dir: PathBuf, segment_bytes: u64) -> Self {
-        let (segment, gap, trouble) = (None, None, None);
-        Self { dir, segment_bytes, segment, pending: Vec::new(), gap, dropped: Dropped::default(), trouble }
+    /// A writer that begins a new segment in the folder with the first byte. `unannounced` is what a
+    /// shim before this one dropped and did not come to mark.
+    pub(crate) fn new(plan: LogPlan, unannounced: Dropped) -> Self {
+        let gap =
+            (unannounced != Dropped::default()).then(|| Gap { dropped: unannounced, retry_at: Instant::now() });
+        let (segment, pending, trouble) = (None, Vec::new(), None);
+        Self { plan, segment, pending, gap, dropped: Dropped::default(), trouble }
     }
 
     /// Marks the beginning of an incarnation.
@@ -79,6 +86,24 @@ impl LogWriter {
     /// What was dropped so far.
     pub(crate) fn dropped(&self) -> Dropped {
         self.dropped
+    }
+
+    /// What was dropped and is not marked in an index file yet.
+    pub(crate) fn unannounced(&self) -> Dropped {
+        let in_gap = self.gap.as_ref().map(|gap| gap.dropped).unwrap_or_default();
+        IndexRecord::decode_all(&self.pending).fold(in_gap, |sum, record| match record {
+            IndexRecord::LinesDropped { lines, .. } => sum.plus(Dropped { lines, bytes: 0 }),
+            IndexRecord::BytesDropped { bytes, .. } => sum.plus(Dropped { lines: 0, bytes }),
+            IndexRecord::Chunk { .. } | IndexRecord::Break { .. } => sum,
+        })
+    }
+
+    /// Marks what was dropped at the end of a life, where no byte comes any more to do it. As long as
+    /// that cannot be written, it stays unannounced.
+    pub(crate) fn end_life(&mut self) {
+        if self.unannounced() != Dropped::default() && self.writable_segment(true).is_ok() {
+            self.note_gap(unix_nanos());
+        }
     }
 
     /// Why the log cannot be written at the moment.
@@ -135,21 +160,25 @@ impl LogWriter {
     /// A chunk is in the file: first tell of the gap before it, then of the chunk.
     fn note_chunk(&mut self) {
         let at = unix_nanos();
-        if let Some(Gap { dropped, .. }) = self.gap.take() {
-            self.trouble = None;
-            self.note(IndexRecord::LinesDropped { lines: dropped.lines, at });
-            self.note(IndexRecord::BytesDropped { bytes: dropped.bytes, at });
-        }
+        self.note_gap(at);
+        self.trouble = None;
         if let Some(end) = self.segment.as_ref().map(|segment| segment.end) {
             self.note(IndexRecord::Chunk { end, at });
+        }
+    }
+
+    fn note_gap(&mut self, at: u64) {
+        let Some(Gap { dropped, .. }) = self.gap.take() else { return };
+        if dropped != Dropped::default() {
+            self.note(IndexRecord::LinesDropped { lines: dropped.lines, at });
+            self.note(IndexRecord::BytesDropped { bytes: dropped.bytes, at });
         }
     }
 
     fn note(&mut self, record: IndexRecord) {
         let is_chunk = matches!(record, IndexRecord::Chunk { .. });
         if is_chunk && self.pending.len() >= MAX_PENDING_BYTES {
-            // The newest record covers the bytes of the one it replaces.
-            self.pending.truncate(MAX_PENDING_BYTES - INDEX_RECORD_BYTES);
+            merge_newest_chunk(&mut self.pending);
         }
         self.pending.extend(record.encode());
         self.write_pending();
@@ -164,12 +193,24 @@ impl LogWriter {
         }
     }
 
+    /// What still waits belongs to the segment that ends. Of that only what speaks of no place in it
+    /// can go on into the next one; how far its bytes reach is known without a record.
+    fn leave_segment(&mut self) {
+        self.write_pending();
+        retain_records(&mut self.pending, |record| !matches!(record, IndexRecord::Chunk { .. }));
+    }
+
     fn writable_segment(&mut self, may_begin_next: bool) -> io::Result<&mut Segment> {
-        let is_full = self.segment.as_ref().is_some_and(|segment| segment.end >= self.segment_bytes);
+        // A byte a write makes an index that is larger than what it describes.
+        let limit = self.plan.segment_bytes;
+        let is_full =
+            self.segment.as_ref().is_some_and(|segment| segment.end >= limit || segment.index_end >= limit);
         if (is_full && may_begin_next) || self.segment.is_none() {
             match self.open_next() {
                 Ok(next) => {
+                    self.leave_segment();
                     self.segment = Some(next);
+                    self.keep_limit();
                     self.write_pending();
                 }
                 // A segment that grows too long is better than a line lost.
@@ -181,20 +222,41 @@ impl LogWriter {
     }
 
     fn open_next(&mut self) -> io::Result<Segment> {
-        DirBuilder::new().recursive(true).mode(0o750).create(&self.dir)?;
-        let newest = newest_segment(&self.dir)?;
-        if let Some(number) = newest
+        let dir = &self.plan.dir;
+        DirBuilder::new().recursive(true).mode(0o750).create(dir)?;
+        let files = Files::in_folder(dir)?;
+        if let Some(number) = files.newest()
             && self.segment.is_none()
         {
-            complete_index(&self.dir, number);
+            complete_index(dir, number);
         }
-        let number = newest.unwrap_or(0) + 1;
+        let number = files.newest().unwrap_or(0) + 1;
         let create = |name: String| {
-            OpenOptions::new().write(true).create_new(true).mode(0o640).open(self.dir.join(name))
+            OpenOptions::new().write(true).create_new(true).mode(0o640).open(self.plan.dir.join(name))
         };
         // The index first: a segment without one would look like one whose shim died at once.
         let index = create(index_name(number))?;
         Ok(Segment { data: create(segment_name(number))?, index, end: 0, index_end: 0 })
+    }
+
+    /// Removes the oldest segments until the one that was just begun fits below the limit. Control's
+    /// retention comes before that; this is for an app that writes faster than control looks, or while
+    /// it is dead.
+    fn keep_limit(&mut self) {
+        let dir = &self.plan.dir;
+        let surplus = Files::in_folder(dir).map(|files| files.surplus(&self.plan)).unwrap_or_default();
+        let mut bytes = 0;
+        for number in surplus {
+            let path = dir.join(segment_name(number));
+            let length = fs::metadata(&path).map_or(0, |data| data.len());
+            // Retention may be faster, and an index alone is cleared away by it.
+            bytes += fs::remove_file(path).map_or(0, |()| length);
+            let _ = fs::remove_file(dir.join(index_name(number)));
+        }
+        if bytes > 0 {
+            self.dropped = self.dropped.plus(Dropped { lines: 0, bytes });
+            self.note(IndexRecord::BytesDropped { bytes, at: unix_nanos() });
+        }
     }
 
     fn enter_gap(&mut self, reason: &io::Error) {
@@ -230,36 +292,78 @@ impl LogWriter {
     }
 }
 
-fn newest_segment(dir: &PathBuf) -> io::Result<Option<u64>> {
-    let mut newest = None;
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        // An index whose segment could not be made has taken its number all the same.
-        let number = name
-            .strip_suffix(".idx")
-            .map_or_else(|| parse_segment_name(&name), |stem| parse_segment_name(&format!("{stem}.seg")));
-        newest = newest.max(number);
+/// Makes room for one more record by letting the newest chunk that waits go: the next one covers its
+/// bytes. Marks of breaks and gaps stay.
+fn merge_newest_chunk(pending: &mut Vec<u8>) {
+    let newest = IndexRecord::decode_all(pending)
+        .enumerate()
+        .filter(|(_, record)| matches!(record, IndexRecord::Chunk { .. }))
+        .map(|(number, _)| number)
+        .last();
+    if let Some(number) = newest {
+        pending.drain(number * INDEX_RECORD_BYTES..(number + 1) * INDEX_RECORD_BYTES);
     }
-    Ok(newest)
+}
+
+fn retain_records(pending: &mut Vec<u8>, keeps: impl Fn(&IndexRecord) -> bool) {
+    *pending = IndexRecord::decode_all(pending).filter(keeps).flat_map(IndexRecord::encode).collect();
+}
+
+/// The numbers in a log folder, and how many bytes each has in data and index.
+struct Files(BTreeMap<u64, u64>);
+
+impl Files {
+    fn in_folder(dir: &Path) -> io::Result<Self> {
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // An index whose segment could not be made has taken its number all the same.
+            let number = name
+                .strip_suffix(".idx")
+                .map_or_else(|| parse_segment_name(&name), |stem| parse_segment_name(&format!("{stem}.seg")));
+            if let Some(number) = number {
+                // One that retention removes in this moment has no size.
+                *files.entry(number).or_default() += entry.metadata().map_or(0, |data| data.len());
+            }
+        }
+        Ok(Self(files))
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.0.keys().next_back().copied()
+    }
+
+    /// The oldest ones that are too many; never the newest, from which numbers go on.
+    fn surplus(&self, plan: &LogPlan) -> Vec<u64> {
+        let mut total: u64 = self.0.values().sum();
+        let room = plan.max_bytes.saturating_sub(plan.segment_bytes);
+        let older = self.0.iter().take(self.0.len().saturating_sub(1));
+        let mut surplus = Vec::new();
+        for (number, bytes) in older {
+            if total <= room {
+                break;
+            }
+            total -= bytes;
+            surplus.push(*number);
+        }
+        surplus
+    }
 }
 
 /// Gives the last bytes of a dead shim's segment a time, if it died between bytes and record.
-fn complete_index(dir: &std::path::Path, number: u64) {
+fn complete_index(dir: &Path, number: u64) {
     let complete = || -> io::Result<()> {
         let data = File::open(dir.join(segment_name(number)))?.metadata()?;
         let index = OpenOptions::new().read(true).write(true).open(dir.join(index_name(number)))?;
-        let records = fs::read(dir.join(index_name(number)))?;
-        let whole = records.len() - records.len() % INDEX_RECORD_BYTES;
-        let ends = IndexRecord::decode_all(&records).filter_map(|record| match record {
-            IndexRecord::Chunk { end, .. } => Some(end),
-            _ => None,
-        });
-        if ends.last().unwrap_or(0) < data.len() {
+        let length = index.metadata()?.len();
+        let whole = length - length % INDEX_RECORD_BYTES as u64;
+        if last_chunk_end(&index, whole)? < data.len() {
             let at = data.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
             let at = u64::try_from(at).unwrap_or(u64::MAX);
             let record = IndexRecord::Chunk { end: data.len(), at }.encode();
-            index.write_all_at(&record, whole as u64)?;
+            index.write_all_at(&record, whole)?;
         }
         Ok(())
     };
@@ -267,8 +371,76 @@ fn complete_index(dir: &std::path::Path, number: u64) {
     let _ = complete();
 }
 
+/// How far the index reaches: looked for from behind, since an index may be large.
+fn last_chunk_end(index: &File, mut end: u64) -> io::Result<u64> {
+    let mut block = [0; 256 * INDEX_RECORD_BYTES];
+    while end > 0 {
+        let length = end.min(block.len() as u64);
+        end -= length;
+        let block = &mut block[..usize::try_from(length).unwrap_or(0)];
+        index.read_exact_at(block, end)?;
+        let ends = IndexRecord::decode_all(block).filter_map(|record| match record {
+            IndexRecord::Chunk { end, .. } => Some(end),
+            _ => None,
+        });
+        if let Some(last) = ends.last() {
+            return Ok(last);
+        }
+    }
+    Ok(0)
+}
+
 impl Drop for LogWriter {
     fn drop(&mut self) {
+        self.end_life();
         self.write_pending();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BREAK: IndexRecord = IndexRecord::Break { incarnation: 2, at: 7 };
+    const GAP: IndexRecord = IndexRecord::BytesDropped { bytes: 5, at: 8 };
+
+    fn chunk(end: u64) -> IndexRecord {
+        IndexRecord::Chunk { end, at: 9 }
+    }
+
+    fn encoded(records: &[IndexRecord]) -> Vec<u8> {
+        records.iter().flat_map(|record| record.encode()).collect()
+    }
+
+    fn decoded(pending: &[u8]) -> Vec<IndexRecord> {
+        IndexRecord::decode_all(pending).collect()
+    }
+
+    #[test]
+    fn a_chunk_makes_room_and_no_mark_does() {
+        let mut pending = encoded(&[chunk(1), chunk(2), BREAK, GAP]);
+        merge_newest_chunk(&mut pending);
+        assert_eq!(decoded(&pending), [chunk(1), BREAK, GAP]);
+    }
+
+    #[test]
+    fn no_offset_of_a_segment_goes_on_into_the_next() {
+        let plan = LogPlan { dir: "/nowhere".into(), segment_bytes: 4096, max_bytes: 8192 };
+        let mut log = LogWriter::new(plan, Dropped::default());
+        log.pending = encoded(&[chunk(1), BREAK, chunk(2), GAP]);
+        log.leave_segment();
+        assert_eq!(decoded(&log.pending), [BREAK, GAP]);
+    }
+
+    #[test]
+    fn what_reaches_the_index_before_its_end_is_found_from_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let breaks = vec![BREAK; 300];
+        fs::write(&path, encoded(&[&[chunk(1), chunk(42)], breaks.as_slice()].concat())).unwrap();
+        let file = File::open(&path).unwrap();
+        let length = file.metadata().unwrap().len();
+        assert_eq!(last_chunk_end(&file, length).unwrap(), 42);
+        assert_eq!(last_chunk_end(&file, 0).unwrap(), 0);
     }
 }

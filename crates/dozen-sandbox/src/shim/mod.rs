@@ -11,6 +11,8 @@
 //! (any state) -----------+-----------+
 //! ```
 //!
+//! A shim started with `--end` takes over as well, brings the instance to its end and needs no spec.
+//!
 //! kill -9 of it costs nothing: each step is in `state.json` before it is taken, bytes are in the
 //! pipe or in the log, init writes the exit record, and another shim started with `--adopt` goes on
 //! from there. A lock makes sure that there is one at a time.
@@ -40,18 +42,17 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat},
+    fs::{CWD, Mode as FileMode, OFlags, openat},
     process::{setsid, umask},
 };
 
 use crate::{
-    client::LaunchMode,
     instance_dir::InstanceDir,
     spec::{LaunchSpec, wipe},
     support,
     sys::{descriptors, fork, lock, signals},
 };
-use arguments::{Arguments, Task};
+use arguments::{Arguments, Mode, Task};
 
 /// A spec is mostly the config, which has 64 KiB, in base64.
 const MAX_SPEC_BYTES: u64 = 4 << 20;
@@ -80,6 +81,10 @@ pub fn shim_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn take_over(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<keep::Shim>, String> {
     let Arguments { task, lifeline } = Arguments::parse(arguments)?;
+    // Both tasks fork without exec.
+    if !fork::is_single_threaded() {
+        return Err("the shim was started with more than one thread".into());
+    }
     let lifeline = prepare(lifeline).map_err(|reason| format!("could not prepare the shim: {reason}"))?;
     let (dir, mode) = match task {
         Task::ProbeWalls => {
@@ -88,12 +93,10 @@ fn take_over(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<kee
         }
         Task::Keep { dir, mode } => (dir, mode),
     };
-    if !fork::is_single_threaded() {
-        return Err("the shim was started with more than one thread".into());
-    }
-    let spec = read_spec()?;
-    spec.check().map_err(|reason| reason.to_string())?;
-    let dir = InstanceDir::create(&dir).map_err(|reason| format!("could not use the directory: {reason}"))?;
+    let spec = if matches!(mode, Mode::End { .. }) { None } else { Some(read_spec()?) };
+    spec.iter().try_for_each(LaunchSpec::check).map_err(|reason| reason.to_string())?;
+    let opened = if mode == Mode::Start { InstanceDir::create(&dir) } else { InstanceDir::open(&dir) };
+    let dir = opened.map_err(|reason| format!("could not use the directory: {reason}"))?;
     let lock = take_lock(&dir)?;
     let shim = keep::Shim::new(dir, lock, spec, mode, lifeline)?;
     say_ready().map_err(|reason| format!("could not let go of standard streams: {reason}"))?;
@@ -108,7 +111,7 @@ fn prepare(lifeline: Option<i32>) -> io::Result<Option<OwnedFd>> {
     signals::ignore_requests_to_end()?;
     // The leader of a session already has one.
     let _ = setsid();
-    umask(Mode::WGRP | Mode::RWXO);
+    umask(FileMode::WGRP | FileMode::RWXO);
     rustix::thread::set_name(c"dozen shim")?;
     rustix::process::chdir("/")?;
     Ok(lifeline)
@@ -143,14 +146,9 @@ fn take_lock(dir: &InstanceDir) -> Result<File, String> {
 fn say_ready() -> io::Result<()> {
     io::stdout().write_all(format!("{READY}\n").as_bytes())?;
     io::stdout().flush()?;
-    let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, FileMode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     Ok(())
-}
-
-/// Whether a shim starts an instance or goes on with one.
-fn is_adopting(mode: LaunchMode) -> bool {
-    mode == LaunchMode::Adopt
 }

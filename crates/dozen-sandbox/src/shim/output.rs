@@ -86,7 +86,7 @@ impl Shim {
         }
         let Some(run) = &self.run else { return };
         let nothing_left = run.kept.readable().next().is_none();
-        if run.has_ended && nothing_left {
+        if run.has_ended && nothing_left && self.is_read_out() {
             self.conclude_run();
         }
     }

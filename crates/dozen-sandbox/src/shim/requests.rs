@@ -12,11 +12,16 @@ use std::time::Duration;
 
 impl Shim {
     /// Reads from and sends to the clients that are ready, and lets go of those that are over.
-    pub(super) fn serve_clients(&mut self, ready: &[bool; MAX_CLIENTS]) {
+    pub(super) fn serve_clients(&mut self, ready: &[bool; MAX_CLIENTS], hung_up: &[bool; MAX_CLIENTS]) {
         for index in (0..self.clients.len()).filter(|&index| ready[index]) {
             self.clients[index].send();
             self.clients[index].receive();
             self.hear(index);
+            if hung_up[index] {
+                // What it sent and nobody has read comes from nobody: waiting for its end would take as
+                // long as the process does not read.
+                self.clients[index].end();
+            }
         }
         let attached_left =
             self.clients.iter().any(|client| client.purpose == Purpose::Attached && client.has_ended());
@@ -43,7 +48,7 @@ impl Shim {
         match *request {
             Request::Status {} => {}
             Request::Stop { grace_millis } => {
-                self.begin_stop(grace_millis.map_or(self.spec.stop.grace, Duration::from_millis));
+                self.begin_stop(grace_millis.map_or(self.state.upkeep.stop.grace, Duration::from_millis));
             }
             Request::Kill {} => self.begin_stop(Duration::ZERO),
             Request::Signal { number, all } => {

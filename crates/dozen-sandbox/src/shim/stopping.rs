@@ -7,6 +7,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::keep::Shim;
 use crate::{
     init::{orders::Order, unix_nanos},
+    spec::StopPolicy,
     state::{Phase, StopState},
 };
 
@@ -20,7 +21,7 @@ impl Shim {
     pub(super) fn begin_stop(&mut self, grace: Duration) {
         let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
         let kill_at = unix_nanos().saturating_add(grace);
-        let stop = self.state.stop.get_or_insert(StopState { kill_at, signalled: false });
+        let stop = self.state.stop.get_or_insert(StopState { kill_at });
         stop.kill_at = stop.kill_at.min(kill_at);
         if self.run.is_none() {
             self.state.phase = Phase::Exited;
@@ -35,12 +36,12 @@ impl Shim {
         }
     }
 
-    /// Sends the stop signal unless it was sent before.
+    /// Sends the stop signal. Init does that once, so a shim that cannot know whether the one before it
+    /// came to order it, orders it again.
     pub(super) fn send_stop_signal(&mut self) {
-        let (Some(run), Some(stop)) = (&self.run, &mut self.state.stop) else { return };
-        if !stop.signalled {
-            stop.signalled = true;
-            run.order(Order::Signal { number: self.spec.stop.signal, all: self.spec.stop.all });
+        if let Some(run) = &self.run {
+            let StopPolicy { signal: number, all, .. } = self.state.upkeep.stop;
+            run.order(Order::Stop { number, all });
         }
     }
 
@@ -49,7 +50,7 @@ impl Shim {
         let mut record = [0; 128];
         // One record stands for as many as came.
         let _ = rustix::io::read(&self.end_requests, &mut record);
-        self.begin_stop(self.spec.stop.grace);
+        self.begin_stop(self.state.upkeep.stop.grace);
     }
 
     /// Whoever started the instance is gone, and so it ends.
@@ -107,7 +108,7 @@ impl Shim {
         });
         let attach =
             self.attachment.awaited_until().map(|until| until.saturating_duration_since(Instant::now()));
-        [backoff, kill, attach].into_iter().flatten().min().map(|wait| wait.min(LONGEST_TIMER))
+        [backoff, kill, attach, self.next_attempt(), self.reader_patience()].into_iter().flatten().min().map(|wait| wait.min(LONGEST_TIMER))
     }
 }
 

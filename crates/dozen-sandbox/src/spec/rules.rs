@@ -46,6 +46,7 @@ impl LaunchSpec {
         )?;
         require((1..=31).contains(&self.stop.signal), "a stop signal that is none")?;
         require(self.segment_bytes >= 4096, "segments smaller than 4 KiB")?;
+        require(self.log_bytes >= 2 * self.segment_bytes, "a log that has no room for two segments")?;
         require_plain(&self.log_dir, "the log folder")
     }
 }

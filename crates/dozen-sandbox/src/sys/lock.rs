@@ -32,6 +32,19 @@ pub(crate) fn try_lock(file: impl AsFd) -> io::Result<bool> {
     }
 }
 
+/// Keeps every shim away as long as `file` is open, if none has the lock. A lock of the open file and not
+/// of the process, whose other threads look at the same file and would drop it.
+pub(crate) fn try_bar(file: impl AsFd) -> io::Result<bool> {
+    let lock = whole_file();
+    // SAFETY: F_OFD_SETLK reads one flock, whose pid is 0 as it wants, and which lives on this stack.
+    let status = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    match checked(status.into()) {
+        Ok(_) => Ok(true),
+        Err(taken) if matches!(taken.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
 /// The pid of the process that holds the lock.
 pub(crate) fn holder(file: impl AsFd) -> io::Result<Option<u32>> {
     let mut lock = whole_file();

@@ -59,6 +59,11 @@ impl<'fd> PollSet<'fd> {
         }
     }
 
+    /// Whether the other end is gone altogether.
+    pub(crate) fn has_hung_up(&self, place: Place) -> bool {
+        self.entries[place.0].revents & (libc::POLLHUP | libc::POLLERR) != 0
+    }
+
     /// Whether anything happened there: data, space, hangup.
     pub(crate) fn is_ready(&self, place: Place) -> bool {
         self.entries[place.0].revents != 0

@@ -10,6 +10,8 @@ use std::{
     path::Path,
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use super::{
     Naming as _, Step,
     place::{self, Kind},
@@ -87,8 +89,9 @@ fn hosts(hostname: &str) -> String {
 fn read_small(path: &Path) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     let read = |content: &mut Vec<u8>| -> io::Result<u64> {
-        let file = File::open(path)?;
-        // A pipe in this place would block the launch for ever.
+        // A pipe in this place would block the launch for ever, already when it is opened.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
         let length = if file.metadata()?.is_file() { MAX_COPY_BYTES } else { 0 };
         Ok(file.take(length).read_to_end(content)? as u64)
     };
@@ -106,5 +109,18 @@ fn make_localtime(etc: &OwnedFd) -> Step<()> {
             Some(zone) => place::write_file(etc, "localtime", &zone).step(|| "write `/etc/localtime`".into()),
             None => Ok(()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_blocks_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(read_small(&path), None);
     }
 }

@@ -251,9 +251,76 @@ fn an_orphan_that_nobody_wants_can_be_ended() {
     let kept = host.start(&host.python("print('x' * 1000, flush=True)\nimport time; time.sleep(60)"));
     let state = kept.until_running();
     kept.kill_shim();
-    client::end_orphan(&host.instance()).unwrap();
+    let end = host.end(Some(Duration::ZERO)).until_over();
     wait_for("the end of init", || (!state.init.unwrap().exists()).then_some(()));
     assert!(!state.main.unwrap().exists());
+    assert_eq!(end.last_exit.unwrap().status, ExitStatus::Signal(9));
+    assert_eq!(host.log_text(), "x".repeat(1000) + "\n", "its output is not lost");
+}
+
+#[test]
+fn an_orphan_is_asked_to_end_before_it_is_killed_and_never_started_again() {
+    for user in users() {
+        let host = Host::new(user);
+        let program = "import signal, sys, time\nsignal.signal(10, lambda *_: sys.exit(print('bye') or 6))\n\
+             print('ready', flush=True)\ntime.sleep(60)";
+        let mut spec = host.python(program);
+        (spec.restart, spec.stop.signal) = (Restart::Always, 10);
+        let kept = host.start(&spec);
+        kept.until_running();
+        wait_for("ready", || host.log_text().contains("ready").then_some(()));
+        kept.kill_shim();
+        let end = host.end(None).until_over();
+        assert_eq!((end.last_exit.unwrap().status, end.incarnation), (ExitStatus::Code(6), 1));
+        assert_eq!(host.log_text(), "ready\nbye\n");
+        // Whoever adopts it now, finds an instance that is over.
+        assert_eq!(host.adopt(&spec).until_over().incarnation, 1);
+    }
+}
+
+#[test]
+fn a_frozen_orphan_can_be_killed() {
+    let host = Host::new(users()[0]);
+    let kept = host.start(&host.python("import time; time.sleep(60)"));
+    let init = kept.until_running().init.unwrap();
+    let pid = rustix::process::Pid::from_raw(init.pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    kept.kill_shim();
+    let _crowd = crowd_init(&host);
+    host.end(Some(Duration::ZERO)).until_over();
+    wait_for("the end of init", || (!init.exists()).then_some(()));
+}
+
+#[test]
+fn what_is_not_there_is_not_adopted() {
+    let host = Host::new(users()[0]);
+    let spec = host.python("print('started')");
+    let adopt = || client::spawn_shim(&host.binary, &host.instance(), &spec, LaunchMode::Adopt).unwrap_err();
+    assert!(adopt().to_string().contains("no instance to go on with"), "{}", adopt());
+    std::fs::remove_dir_all(host.instance()).unwrap();
+    adopt();
+    assert!(!host.instance().exists(), "the directory was made");
+    assert!(host.segments().is_empty());
+}
+
+#[test]
+fn an_instance_that_was_retired_is_not_adopted_and_a_living_one_is_not_retired() {
+    let host = Host::new(users()[0]);
+    let mut spec = host.python("import time; time.sleep(60)");
+    spec.restart = Restart::Always;
+    let kept = host.start(&spec);
+    let state = kept.until_running();
+    assert!(!client::retire(&host.instance()).unwrap(), "its shim lives");
+    kept.kill_shim();
+    assert!(!client::retire(&host.instance()).unwrap(), "its app lives");
+    let init = rustix::process::Pid::from_raw(state.init.unwrap().pid.cast_signed()).unwrap();
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+    wait_for("the end of init", || {
+        matches!(client::observe(&host.instance()).unwrap(), Observation::Ended(_)).then_some(())
+    });
+    assert!(client::retire(&host.instance()).unwrap());
+    let refused = client::spawn_shim(&host.binary, &host.instance(), &spec, LaunchMode::Adopt).unwrap_err();
+    assert!(refused.to_string().contains("no instance to go on with"), "{refused}");
 }
 
 #[test]

@@ -26,9 +26,13 @@ struct Conversation {
 
 impl Conversation {
     fn begin(host: &Host) -> Self {
+        Self::begin_with(host, None)
+    }
+
+    fn begin_with(host: &Host, terminal: Option<TerminalSize>) -> Self {
         let stream = client::connect(&host.instance()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut line = serde_json::to_vec(&Request::Attach { terminal: None }).unwrap();
+        let mut line = serde_json::to_vec(&Request::Attach { terminal }).unwrap();
         line.push(b'\n');
         (&stream).write_all(&line).unwrap();
         let (output, error) = (String::new(), String::new());
@@ -229,6 +233,68 @@ fn whoever_hangs_up_ends_the_process() {
                 "{user:?} {terminal}"
             );
         }
+    }
+}
+
+#[test]
+fn whoever_hangs_up_on_a_process_that_reads_nothing_ends_it() {
+    let host = Host::new(users()[0]);
+    let kept = host.start(&attached(host.python("print('ready', flush=True)\nimport time; time.sleep(60)")));
+    let mut it = Conversation::begin(&host);
+    it.until_said("ready");
+    let mut input = Vec::new();
+    Frame::Input(vec![b'x'; 64 << 10]).encode_into(&mut input);
+    it.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    while (&it.stream).write_all(&input).is_ok() {}
+    drop(it);
+    assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Signal(1));
+}
+
+#[test]
+fn whoever_reads_nothing_does_not_hold_up_a_kill() {
+    let host = Host::new(users()[0]);
+    let kept = host.start(&attached(host.python("while True: print('x' * 1000)")));
+    let it = Conversation::begin(&host);
+    kept.until_running();
+    // Until everything in between is full, nothing stands still.
+    let mut before = 0;
+    wait_for("a log that stands still", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let length = host.log().len();
+        (std::mem::replace(&mut before, length) == length && length > 0).then_some(())
+    });
+    let asked = std::time::Instant::now();
+    client::request(&host.instance(), &Request::Kill {}).unwrap();
+    assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Signal(9));
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    drop(it);
+}
+
+#[test]
+fn an_attached_process_whose_shim_died_is_hung_up_by_the_next_one() {
+    let host = Host::new(users()[0]);
+    let spec = host.python("print('ready', flush=True)\nimport time; time.sleep(60)");
+    let kept = host.start(&attached(spec.clone()));
+    let mut it = Conversation::begin(&host);
+    it.until_said("ready");
+    kept.kill_shim();
+    // Whoever asks for the adoption does not know of the terminal.
+    let state = host.adopt(&spec).until_over();
+    assert_eq!(state.last_exit.unwrap().status, ExitStatus::Signal(1));
+}
+
+#[test]
+fn the_size_that_is_given_with_the_attachment_is_the_terminals() {
+    for _ in 0..5 {
+        let host = Host::new(users()[0]);
+        let program = "import os, time\nend = time.time() + 20\n\
+             while tuple(os.get_terminal_size()) != (132, 50) and time.time() < end: time.sleep(0.01)\n\
+             print(*os.get_terminal_size(), flush=True)";
+        let kept = host.start(&with_terminal(host.python(program)));
+        let mut it = Conversation::begin_with(&host, Some(TerminalSize { rows: 50, columns: 132 }));
+        it.until_exit();
+        assert_eq!(it.output, "132 50\r\n");
+        kept.until_over();
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use dozen_model::segment::{IndexRecord, parse_segment_name};
 use dozen_sandbox::{
-    client::{self, LaunchMode, ShimHandle},
+    client::{self, LaunchMode, Observation, ShimHandle},
     spec::{ByteString, CommandSpec, LaunchSpec, Limits, Network, Restart, StopPolicy, Walls, WallsUser},
     state::{ExitStatus, InstanceState, Phase},
 };
@@ -117,6 +117,7 @@ impl Host {
             stop: StopPolicy { grace: Duration::from_secs(20), ..StopPolicy::default() },
             log_dir: self.path("logs"),
             segment_bytes: 16 << 20,
+            log_bytes: 256 << 20,
             limits: Limits::default(),
             attach: None,
             lifeline: false,
@@ -133,6 +134,12 @@ impl Host {
 
     pub(crate) fn adopt(&self, spec: &LaunchSpec) -> Kept {
         self.spawn(spec, LaunchMode::Adopt)
+    }
+
+    /// A shim that ends the instance and knows no spec.
+    pub(crate) fn end(&self, grace: Option<Duration>) -> Kept {
+        let shim = client::spawn_ending_shim(&self.binary, &self.instance(), grace).unwrap();
+        Kept { shim, dir: self.instance() }
     }
 
     fn spawn(&self, spec: &LaunchSpec, mode: LaunchMode) -> Kept {
@@ -184,7 +191,9 @@ impl Drop for Host {
     fn drop(&mut self) {
         // A failed test must not leave an instance behind.
         let _ = client::request(&self.instance(), &dozen_sandbox::protocol::Request::Kill {});
-        let _ = client::end_orphan(&self.instance());
+        if let Ok(Observation::Orphaned(_)) = client::observe(&self.instance()) {
+            let _ = client::spawn_ending_shim(&self.binary, &self.instance(), Some(Duration::ZERO));
+        }
     }
 }
 
@@ -239,6 +248,11 @@ impl Kept {
         let state = self.until("the end of the instance", InstanceState::has_ended);
         wait_for("the end of the shim", || self.shim.reap().then_some(()));
         state
+    }
+
+    /// Waits for the end of the shim, whatever the state in the file.
+    pub(crate) fn until_dead(&self) {
+        wait_for("the end of the shim", || self.shim.reap().then_some(()));
     }
 
     /// kill -9 of the shim.

@@ -1,11 +1,18 @@
 //! The log: complete, timed, and never in the app's way.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 use dozen_model::segment::IndexRecord;
-use dozen_sandbox::{client, protocol::Request, state::ExitStatus};
+use dozen_sandbox::{
+    client,
+    protocol::Request,
+    state::{Dropped, ExitStatus},
+};
 
-use crate::host::{Host, User, users, wait_for};
+use crate::{
+    host::{Host, User, users, wait_for},
+    small_disk::SmallDisk,
+};
 
 #[test]
 fn output_and_error_output_keep_their_order() {
@@ -58,37 +65,13 @@ fn an_app_that_says_a_hundred_megabytes_is_logged_whole() {
     assert_eq!(host.log().len(), 1600 * 655 * 100);
 }
 
-/// A small file system in memory for the logs. Only root can mount one.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn under(host: &Host, size: &str) -> Self {
-        let path = host.path("logs");
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(&path)
-            .status();
-        assert!(done.unwrap().success());
-        Self(path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_drops_and_counts_but_never_stops_the_app() {
-    if !users().contains(&User::Root) {
-        // Said on the runner's error output: there is no small disk without root.
-        use std::io::Write as _;
-        writeln!(std::io::stderr(), "skipped: only root can mount a small file system").unwrap();
+    if !SmallDisk::can_be_made() {
         return;
     }
     let host = Host::new(User::Root);
-    let disk = SmallDisk::under(&host, "256k");
+    let disk = SmallDisk::under(&host, "logs", "256k");
     let ballast = host.path("logs/ballast");
     fs::write(&ballast, vec![0; 160 << 10]).unwrap();
     let program = "import sys, time\nfor i in range(50000): sys.stdout.write('%09d\\n' % i)\n\
@@ -149,4 +132,88 @@ fn an_idle_shim_and_its_init_are_small() {
     };
     let (shim, init) = (private(state.shim.pid), private(state.init.unwrap().pid));
     assert!(shim < 600 && init < 600, "{shim} KiB and {init} KiB are dirty");
+}
+
+/// What the index says is missing, all in all.
+fn marked(host: &Host) -> Dropped {
+    let mut sum = Dropped::default();
+    for record in host.segments().iter().flat_map(|segment| host.index(segment)) {
+        match record {
+            IndexRecord::LinesDropped { lines, .. } => sum.lines += lines,
+            IndexRecord::BytesDropped { bytes, .. } => sum.bytes += bytes,
+            IndexRecord::Chunk { .. } | IndexRecord::Break { .. } => {}
+        }
+    }
+    sum
+}
+
+#[test]
+fn a_gap_at_the_end_of_a_life_is_marked_and_so_is_one_whose_shim_dies() {
+    if !SmallDisk::can_be_made() {
+        return;
+    }
+    for with_kill in [false, true] {
+        let host = Host::new(User::Root);
+        let disk = SmallDisk::under(&host, "logs", "2m");
+        let program = "import os, signal, sys, time\n\
+             def more(*_):\n sys.stdout.write('lost line\\n' * 60000)\n sys.stdout.flush()\n time.sleep(1.5)\n sys.exit(3)\n\
+             signal.signal(10, more)\nprint('ready', flush=True)\ntime.sleep(60)";
+        let spec = host.python(program);
+        let mut kept = host.start(&spec);
+        kept.until_running();
+        wait_for("ready", || host.log_text().contains("ready").then_some(()));
+        disk.fill();
+        client::request(&host.instance(), &Request::Signal { number: 10, all: false }).unwrap();
+        if with_kill {
+            kept.until("a gap in the state", |state| state.unannounced.bytes > 0);
+            kept.kill_shim();
+            kept = host.adopt(&spec);
+            disk.make_room();
+        }
+        let state = kept.until_over();
+        assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(3));
+        assert!(state.dropped.lines > 1000, "{state:?}");
+        assert_eq!((state.unannounced, marked(&host)), (Dropped::default(), state.dropped), "{with_kill}");
+    }
+}
+
+#[test]
+fn a_log_that_reaches_its_limit_loses_its_oldest_segments_and_says_so() {
+    let host = Host::new(users()[0]);
+    let mut spec = host.python("for i in range(2000000): print('%09d' % i)");
+    (spec.segment_bytes, spec.log_bytes) = (1 << 20, 4 << 20);
+    let (state, _) = host.run(&spec);
+    let kept = host.log();
+    // A segment ends after what one turn brought.
+    assert!(kept.len() <= 6 << 20, "{} bytes are kept", kept.len());
+    assert!(kept.ends_with(b"001999999\n"));
+    assert_eq!(state.dropped.bytes + kept.len() as u64, 20_000_000);
+    assert!(marked(&host).bytes > 0);
+}
+
+#[test]
+fn an_index_that_is_larger_than_its_segment_ends_it() {
+    let host = Host::new(users()[0]);
+    let program = "import os, time\nfor i in range(600):\n os.write(1, b'x')\n time.sleep(0.003)";
+    let mut spec = host.python(program);
+    spec.segment_bytes = 4096;
+    host.output_of(&spec);
+    assert_eq!(host.log(), vec![b'x'; 600]);
+    assert!(host.segments().len() > 1, "600 bytes with an index of {} records", {
+        host.segments().iter().map(|segment| host.index(segment).len()).sum::<usize>()
+    });
+}
+
+#[test]
+fn an_app_may_open_its_output_by_name_but_not_read_its_log_away() {
+    for user in users() {
+        let host = Host::new(user);
+        let program = "import sys\nfor name in ('stdout', 'stderr'):\n \
+             with open('/dev/' + name, 'w') as it: print('to', name, file=it)\n\
+             try: open('/dev/stdout', 'rb')\nexcept PermissionError: print('refused', flush=True)";
+        let output = host.output_of(&host.python(program));
+        assert!(output.starts_with("to stdout\nto stderr\n"), "{user:?}: {output}");
+        // An ordinary user's pipe is the app's own.
+        assert_eq!(output.contains("refused"), user == User::Root, "{output}");
+    }
 }

@@ -9,5 +9,6 @@ mod attached;
 mod host;
 mod logs;
 mod restarts;
+mod small_disk;
 mod stops;
 mod walls;

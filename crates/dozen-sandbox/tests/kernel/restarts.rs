@@ -9,7 +9,10 @@ use dozen_sandbox::{
     state::{ExitStatus, Phase},
 };
 
-use crate::host::{Host, users};
+use crate::{
+    host::{Host, User, users, wait_for},
+    small_disk::SmallDisk,
+};
 
 #[test]
 fn a_crashed_app_is_started_again_at_once_and_then_after_a_growing_pause() {
@@ -84,4 +87,59 @@ fn orphans_inside_are_reaped() {
          while len([p for p in os.listdir('/proc') if p.isdigit()]) > 2 and time.time() < deadline: time.sleep(0.01)\n\
          print(sorted(p for p in os.listdir('/proc') if p.isdigit()))";
     assert_eq!(host.output_of(&host.python(program)), "['1', '2']\n");
+}
+
+#[test]
+fn nothing_is_started_that_a_full_disk_cannot_remember() {
+    if !SmallDisk::can_be_made() {
+        return;
+    }
+    let host = Host::new(User::Root);
+    let disk = SmallDisk::under(&host, "instance", "256k");
+    let program = "import os, signal, sys, time\nsignal.signal(10, lambda *_: sys.exit(3))\n\
+         os.write(1, b'up\\n')\ntime.sleep(60)";
+    let mut spec = host.python(program);
+    spec.restart = Restart::Always;
+    let kept = host.start(&spec);
+    kept.until_running();
+    wait_for("the app", || host.log_text().contains("up").then_some(()));
+    // Room for the next exit record, but for no next state.
+    disk.fill_but(1);
+
+    client::request(&host.instance(), &Request::Signal { number: 10, all: false }).unwrap();
+    let state = wait_for("a launch that fails", || {
+        let state = client::request(&host.instance(), &Request::Status {}).unwrap();
+        assert!(state.incarnation == 1 || state.init.is_none(), "started unseen: {state:?}");
+        state.launch_error.is_some().then_some(state)
+    });
+    assert!(state.launch_error.unwrap().contains("could not write the state"));
+    assert_eq!(host.log_text(), "up\n");
+
+    kept.kill_shim();
+    disk.make_room();
+    let kept = host.adopt(&spec);
+    let state = kept.until("the next life", |state| state.incarnation == 2 && state.phase == Phase::Running);
+    assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(3));
+}
+
+#[test]
+fn a_full_disk_is_tried_once_a_second_and_told_once() {
+    if !SmallDisk::can_be_made() {
+        return;
+    }
+    let host = Host::new(User::Root);
+    let disk = SmallDisk::under(&host, "instance", "256k");
+    let program = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\n\
+         while True: print('busy', flush=True); time.sleep(0.001)";
+    let kept = host.start(&host.python(program));
+    kept.until_running();
+    wait_for("the app", || host.log_text().contains("busy").then_some(()));
+    disk.fill();
+    let (stream, _) = client::converse(&host.instance(), &Request::Subscribe {}).unwrap();
+    client::request(&host.instance(), &Request::Stop { grace_millis: Some(1500) }).unwrap();
+    kept.until_dead();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut &stream, &mut told).unwrap();
+    assert!(told.lines().count() <= 10, "{} states were told", told.lines().count());
+    assert!(told.contains("exited"), "{told}");
 }

@@ -123,3 +123,16 @@ fn a_stop_that_was_begun_is_finished_by_the_shim_that_adopts() {
     assert_eq!((state.last_exit.unwrap().status, state.incarnation), (ExitStatus::Signal(9), 1));
     assert!(!host.log_text().contains("told 2"), "the signal was sent twice");
 }
+
+#[test]
+fn a_signal_to_all_changes_nothing_of_how_it_ends() {
+    let host = Host::new(users()[0]);
+    let program = "import os, signal, sys, time\n\
+         if os.fork() == 0:\n signal.signal(10, lambda *_: os.write(1, b'child\\n'))\n os.write(1, b'ready\\n')\n\
+         else:\n signal.signal(10, lambda *_: sys.exit(3))\n os.write(1, b'ready\\n')\n\
+         while True: time.sleep(60)";
+    let kept = host.start(&host.python(program));
+    until_said(&host, &kept, "ready\nready\n");
+    client::request(&host.instance(), &Request::Signal { number: 10, all: true }).unwrap();
+    assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Code(3));
+}
