@@ -11,6 +11,7 @@ use std::{
 use crate::{runtime::Installed, step::Bind};
 
 pub(crate) mod assets;
+mod build_paths;
 pub(crate) mod dependencies;
 pub(crate) mod install_python;
 pub(crate) mod network;

@@ -12,7 +12,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -20,6 +20,7 @@ use rustix::{
     io::Errno,
 };
 
+use super::build_paths;
 use crate::{
     error::BuildError,
     tree::{Tree, entries_of, open_below},
@@ -61,7 +62,7 @@ pub(crate) fn tidy(venv: &Path) -> Result<Vec<Package>, BuildError> {
             if kind == FileType::Directory
                 && let Some(stem) = name.strip_suffix(b".dist-info")
             {
-                let is_compiled_here = tidy_package(folder.as_fd(), &name)?;
+                let is_compiled_here = tidy_package(root.root(), (folder.as_fd(), &path), &name)?;
                 packages.extend(package_of(stem).map(|package| Package { is_compiled_here, ..package }));
             }
         }
@@ -88,7 +89,11 @@ fn package_of(stem: &[u8]) -> Option<Package> {
 }
 
 /// Returns whether the package was compiled here.
-fn tidy_package(folder: BorrowedFd<'_>, name: &[u8]) -> Result<bool, BuildError> {
+fn tidy_package(
+    venv: BorrowedFd<'_>,
+    (folder, folder_path): (BorrowedFd<'_>, &str),
+    name: &[u8],
+) -> Result<bool, BuildError> {
     let doing = "tidy up an installed package";
     let path = Path::new(OsStr::from_bytes(name));
     let info = open_below(folder, path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(BuildError::os(doing))?;
@@ -110,8 +115,22 @@ fn tidy_package(folder: BorrowedFd<'_>, name: &[u8]) -> Result<bool, BuildError>
         let line = String::from_utf8_lossy(line);
         gone.iter().any(|file| line.starts_with(&format!("{folder_name}/{file},")))
     };
-    let mut lines: Vec<&[u8]> =
-        record.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_gone(line)).collect();
+    let mut lines: Vec<Vec<u8>> = record
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !is_gone(line))
+        .map(<[u8]>::to_vec)
+        .collect();
+    if is_compiled_here {
+        for line in &mut lines {
+            let text = String::from_utf8_lossy(line).into_owned();
+            let Some(file) = text.split(',').next() else { continue };
+            let Some(path) = below(folder_path, file) else { continue };
+            if build_paths::settle(venv, &path)? {
+                // Its hash is another one now; none is allowed.
+                *line = format!("{file},,\n").into_bytes();
+            }
+        }
+    }
     // A wheel that was built here lists its files in the order in which they were written.
     lines.sort();
     let kept = lines.concat();
@@ -124,6 +143,19 @@ fn tidy_package(folder: BorrowedFd<'_>, name: &[u8]) -> Result<bool, BuildError>
     let file = rustix::fs::openat(&info, "RECORD", flags, mode).map_err(BuildError::os(doing))?;
     File::from(file).write_all(&kept).map_err(BuildError::io(doing))?;
     Ok(is_compiled_here)
+}
+
+/// The path in the virtualenv of a file that `RECORD` names relative to `folder`.
+fn below(folder: &str, file: &str) -> Option<PathBuf> {
+    let mut parts: Vec<&str> = folder.split('/').collect();
+    for part in file.split('/') {
+        match part {
+            ".." => drop(parts.pop()?),
+            "" | "." => return None,
+            part => parts.push(part),
+        }
+    }
+    Some(parts.into_iter().collect())
 }
 
 fn read(folder: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, BuildError> {
