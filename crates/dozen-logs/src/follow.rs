@@ -124,7 +124,8 @@ impl Follower {
             let at = self.cursor.0.entry(id.clone()).or_default();
             // Where one cannot be read, the others' lines are given out all the same: their places in
             // the cursor have moved on.
-            let round = read_forward(&followed.stream, at, now).map_err(|error| self.failed.get_or_insert(error));
+            let round =
+                read_forward(&followed.stream, at, now).map_err(|error| self.failed.get_or_insert(error));
             let Ok(Round { lines: mut new, more, held_until }) = round else { continue };
             followed.changed = more;
             followed.held_until = held_until;

@@ -82,8 +82,7 @@ impl Supervisor {
         let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(&instances);
         private.map_err(|source| RunError::Folder { path: instances.clone(), source })?;
         let board = Arc::new(Board::default());
-        let watcher =
-            Watcher::start(Arc::clone(&board)).map_err(|source| RunError::NoListener { source })?;
+        let watcher = Watcher::start(Arc::clone(&board)).map_err(|source| RunError::NoListener { source })?;
         Ok(Self { binary, instances, board, watcher })
     }
 

@@ -143,8 +143,7 @@ fn spawn(
     let adopt = (mode == LaunchMode::Adopt).then(|| "--adopt".into());
     let mut json = serde_json::to_vec(spec)
         .map_err(|bad| SandboxError::Spawn { instance: instance(), source: bad.into() })?;
-    let launched =
-        launch(command(binary, dir, adopt.into_iter().collect(), lifeline), &spec.instance, &json);
+    let launched = launch(command(binary, dir, adopt.into_iter().collect(), lifeline), &spec.instance, &json);
     crate::spec::wipe(&mut json);
     launched
 }
@@ -174,12 +173,7 @@ fn launch(mut command: Command, instance: &str, spec: &[u8]) -> Result<ShimHandl
     }
 }
 
-fn command(
-    binary: &Path,
-    dir: &Path,
-    task: Vec<OsString>,
-    lifeline: Option<BorrowedFd<'_>>,
-) -> Command {
+fn command(binary: &Path, dir: &Path, task: Vec<OsString>, lifeline: Option<BorrowedFd<'_>>) -> Command {
     let mut arguments: Vec<OsString> = vec!["shim".into(), "--dir".into(), dir.into()];
     arguments.extend(task);
     let mut command = Command::new(binary);

@@ -1,6 +1,10 @@
 //! Which process is meant: a pid alone names another one after it was reused.
 
-use std::{fs, io, os::fd::{AsFd as _, OwnedFd}, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     io::Errno,

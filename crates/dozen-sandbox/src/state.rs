@@ -81,8 +81,7 @@ pub struct LogPlan {
 impl Upkeep {
     pub(crate) fn of(spec: &LaunchSpec) -> Self {
         let LaunchSpec { log_dir: dir, segment_bytes, log_bytes: max_bytes, stop, attach, .. } = spec;
-        let log =
-            LogPlan { dir: dir.clone(), segment_bytes: *segment_bytes, max_bytes: *max_bytes };
+        let log = LogPlan { dir: dir.clone(), segment_bytes: *segment_bytes, max_bytes: *max_bytes };
         Self { log, stop: *stop, attach: *attach }
     }
 }

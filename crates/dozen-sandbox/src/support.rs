@@ -118,11 +118,7 @@ fn forbidding_settings() -> Vec<String> {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         fs::read_to_string(path).is_ok_and(|now| now.trim() == value)
     };
-    FORBIDDING
-        .iter()
-        .filter(|it| is_forbidden(it))
-        .map(|(name, value)| format!("`{name}={value}`"))
-        .collect()
+    FORBIDDING.iter().filter(|it| is_forbidden(it)).map(|(name, value)| format!("`{name}={value}`")).collect()
 }
 
 fn why_not(keeper: Keeper, reason: &str, settings: &[String]) -> String {

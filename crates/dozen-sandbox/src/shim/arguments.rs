@@ -88,7 +88,15 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["", "--adopt", "--dir", "--dir /d x", "--dir /d --lifeline 1", "--dir /d --grace 1", "--probe-walls --dir /d"] {
+        for bad in [
+            "",
+            "--adopt",
+            "--dir",
+            "--dir /d x",
+            "--dir /d --lifeline 1",
+            "--dir /d --grace 1",
+            "--probe-walls --dir /d",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

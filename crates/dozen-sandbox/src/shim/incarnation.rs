@@ -135,8 +135,9 @@ impl Shim {
         self.state.pipe_bytes = pipe_bytes;
         // From here on an adopting shim looks for this incarnation's init: unless that is in the file,
         // it must not be born, or a next shim would start another one beside it.
-        self.write_and_tell()
-            .map_err(|reason| io::Error::new(reason.kind(), format!("could not write the state: {reason}")))?;
+        self.write_and_tell().map_err(|reason| {
+            io::Error::new(reason.kind(), format!("could not write the state: {reason}"))
+        })?;
         let creator = rustix::process::geteuid().as_raw();
         let cradle = Cradle { shim, listener, exit_record, creator, lifeline, app, kept };
         match fork::fork_init(namespaces)? {

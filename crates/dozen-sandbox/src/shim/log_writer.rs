@@ -72,8 +72,8 @@ impl LogWriter {
     /// A writer that begins a new segment in the folder with the first byte. `unannounced` is what a
     /// shim before this one dropped and did not come to mark.
     pub(crate) fn new(plan: LogPlan, unannounced: Dropped) -> Self {
-        let gap =
-            (unannounced != Dropped::default()).then(|| Gap { dropped: unannounced, retry_at: Instant::now() });
+        let gap = (unannounced != Dropped::default())
+            .then(|| Gap { dropped: unannounced, retry_at: Instant::now() });
         let (segment, pending, trouble) = (None, Vec::new(), None);
         Self { plan, segment, pending, gap, dropped: Dropped::default(), trouble }
     }

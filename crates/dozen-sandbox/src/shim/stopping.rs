@@ -100,7 +100,11 @@ impl Shim {
         });
         let attach =
             self.attachment.awaited_until().map(|until| until.saturating_duration_since(Instant::now()));
-        [backoff, kill, attach, self.next_attempt(), self.reader_patience()].into_iter().flatten().min().map(|wait| wait.min(LONGEST_TIMER))
+        [backoff, kill, attach, self.next_attempt(), self.reader_patience()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|wait| wait.min(LONGEST_TIMER))
     }
 }
 
