@@ -1,6 +1,6 @@
 //! A small file system in memory, to be full. Only root can mount one.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, io::Write as _, path::PathBuf, process::Command};
 
 use crate::host::{Host, User, users};
 
