@@ -8,4 +8,5 @@ mod by_hand;
 mod clock;
 pub(crate) mod deploy;
 pub(crate) mod idle;
+pub(crate) mod router;
 mod stand;

@@ -38,6 +38,7 @@ Usage: cargo xtask TASK
   e2e [NAME]                the end-to-end tests whose names contain NAME
   soak deploy [DEPLOYS]     traffic without pause over 50 deploys and as many other changes
   bench deploy [--install]  from a change to its first answer, beside the same by hand
+  bench router [--install]  the router's CPU time a request, beside nginx
   bench idle                memory and CPU time of an idle server; the start of commands
   generate [--check]        write the generated files, or only tell whether they are up to date
   picture [BINARY]          run `dozen up examples/blango` and put what it tells into the README
@@ -66,6 +67,8 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["soak", "deploy", deploys] => soak::deploy(Some(deploys)),
         ["bench", "deploy"] => bench::deploy::bench(false),
         ["bench", "deploy", "--install"] => bench::deploy::bench(true),
+        ["bench", "router"] => bench::router::bench(false),
+        ["bench", "router", "--install"] => bench::router::bench(true),
         ["bench", "idle"] => bench::idle::bench(),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),

@@ -1,6 +1,9 @@
 //! Times of a benchmark, and the table they are printed in.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use crate::task::TaskError;
 
@@ -25,4 +28,14 @@ pub(super) fn print_line(what: &str, times: &[Duration], goal: &str) {
     let at = |index: usize| sorted.get(index).copied().unwrap_or_default().as_secs_f64();
     let (median, longest) = (at(sorted.len() / 2), at(sorted.len().saturating_sub(1)));
     println!("{what:<46} {median:>8.3} s   {:>8.3} - {longest:.3} s   {goal}", at(0));
+}
+
+/// The CPU time of all threads of a process, to the nanosecond.
+pub(super) fn cpu(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let spent = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+    });
+    spent.sum()
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    clock::{print_line, times},
+    clock::{cpu, print_line, times},
     stand::{Folder, Stand, number_after},
 };
 use crate::task::TaskError;
@@ -69,16 +69,6 @@ fn parts(stand: &Stand) -> Result<Vec<Part>, TaskError> {
 
 fn parent(pid: u32) -> Option<u32> {
     number_after(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "PPid:")
-}
-
-/// The CPU time of all its threads, to the nanosecond.
-fn cpu(pid: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let spent = threads.filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
-    });
-    spent.sum()
 }
 
 /// Its share of memory, in kB.
