@@ -13,7 +13,8 @@ impl SmallDisk {
     pub(crate) fn can_be_made() -> bool {
         let can = users().contains(&User::Root);
         if !can {
-            writeln!(std::io::stderr(), "skipped: only root can mount a small file system").unwrap();
+            let mut said = std::io::stderr();
+            writeln!(said, "skipped: only root can mount a small file system").unwrap();
         }
         can
     }
