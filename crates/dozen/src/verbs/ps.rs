@@ -125,7 +125,7 @@ async fn list(json: bool, target: &Target, session: &Session) -> Result<ExitStat
         types.row([process.to_string(), wanted.to_string(), command.clone()]);
     }
     let mut instances =
-        Table::with_heading(&["NAME", "STATE", "RELEASE", "FOR", "RESTARTS", "MEMORY", "PID", "IN FLIGHT"]);
+        Table::with_heading(&["NAME", "STATE", "RELEASE", "FOR", "RESTARTS", "MEMORY", "ENDPOINT", "IN FLIGHT"]);
     status.instances.iter().for_each(|instance| instances.row(cells(instance)));
     for line in types.lines() {
         session.out.result(line)?;
@@ -160,7 +160,7 @@ fn cells(instance: &InstanceStatus) -> [String; 8] {
         span(now() - instance.started_at),
         instance.restarts.to_string(),
         instance.memory.map_or_else(dash, size_words),
-        instance.pid.map_or_else(dash, |pid| pid.to_string()),
+        instance.endpoint.clone().unwrap_or_else(dash),
         instance.in_flight.map_or_else(dash, |count| count.to_string()),
     ]
 }

@@ -98,3 +98,15 @@ fn a_stages_own_release_command_takes_the_place_of_the_apps() {
     let logs = host.dozen(["logs", "-a", "shop", "--ps", "release"]).succeeds();
     assert!(logs.stdout.contains("of the stage") && !logs.stdout.contains("of the app"), "{logs:#?}");
 }
+
+#[test]
+fn ps_shows_what_an_instance_takes_and_where_it_is_reached() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let endpoint = host.ps("shop")["instances"][0]["endpoint"].as_str().expect("an address").to_owned();
+    let ran = host.dozen(["ps", "-a", "shop"]).succeeds();
+    for word in ["STATE", "RELEASE", "FOR", "RESTARTS", "MEMORY", "ENDPOINT", &endpoint] {
+        assert!(ran.stdout.contains(word), "{word}: {ran:#?}");
+    }
+    assert!(ran.stderr.contains("walls: mount, pid"), "{ran:#?}");
+}
