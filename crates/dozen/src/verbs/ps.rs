@@ -124,8 +124,16 @@ async fn list(json: bool, target: &Target, session: &Session) -> Result<ExitStat
         let wanted = status.formation.get(process).copied().unwrap_or(u32::from(process.is_web()));
         types.row([process.to_string(), wanted.to_string(), command.clone()]);
     }
-    let mut instances =
-        Table::with_heading(&["NAME", "STATE", "RELEASE", "FOR", "RESTARTS", "MEMORY", "ENDPOINT", "IN FLIGHT"]);
+    let mut instances = Table::with_heading(&[
+        "NAME",
+        "STATE",
+        "RELEASE",
+        "FOR",
+        "RESTARTS",
+        "MEMORY",
+        "ENDPOINT",
+        "IN FLIGHT",
+    ]);
     status.instances.iter().for_each(|instance| instances.row(cells(instance)));
     for line in types.lines() {
         session.out.result(line)?;
