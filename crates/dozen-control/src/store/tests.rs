@@ -24,7 +24,11 @@ fn queued(store: &Store, stage: i64, kind: DeployKind) -> (DeployRow, Vec<i64>) 
 }
 
 fn launch(store: &Store, stage: i64, id: &str, purpose: Purpose) -> u32 {
-    let row = LaunchRow {
+    store.add_launch(&launch_row(stage, id, purpose)).unwrap()
+}
+
+fn launch_row(stage: i64, id: &str, purpose: Purpose) -> LaunchRow {
+    LaunchRow {
         id: id.into(),
         stage,
         purpose,
@@ -37,8 +41,7 @@ fn launch(store: &Store, stage: i64, id: &str, purpose: Purpose) -> u32 {
         who: None,
         outcome: None,
         created_at: 0,
-    };
-    store.add_launch(&row).unwrap()
+    }
 }
 
 fn release(store: &Store, stage: i64, deploy: i64, image: &Digest) -> ReleaseNumber {
@@ -209,20 +212,7 @@ fn nothing_begins_for_an_app_that_is_to_be_destroyed() {
         created_at: 0,
     };
     assert!(doomed(store.create_service(stage, &service).unwrap_err()));
-    let launch = LaunchRow {
-        id: "abc".into(),
-        stage,
-        purpose: Purpose::OneOff,
-        name: "run.1".parse().unwrap(),
-        release: ReleaseNumber(1),
-        deploy: None,
-        port: None,
-        state: LaunchState::Starting,
-        sealed_command: None,
-        who: None,
-        outcome: None,
-        created_at: 0,
-    };
+    let launch = launch_row(stage, "abc", Purpose::OneOff);
     assert!(doomed(store.add_launch(&launch).unwrap_err()));
 
     assert!(store.apps().unwrap().is_empty(), "nobody sees it");

@@ -11,16 +11,22 @@ fn until_said(host: &Host, kept: &Kept, word: &str) {
     wait_for(word, || host.log_text().contains(word).then_some(()));
 }
 
+/// An app that is started again whenever it ends, but ends with 9 and a word when it is asked to.
+fn polite(host: &Host) -> Kept {
+    let program = "import os, signal, sys, time\ndef end(*_):\n os.write(1, b'bye\\n')\n sys.exit(9)\n\
+         signal.signal(signal.SIGTERM, end)\nprint('ready', flush=True)\ntime.sleep(60)";
+    let mut spec = host.python(program);
+    spec.restart = Restart::Always;
+    let kept = host.start(&spec);
+    until_said(host, &kept, "ready");
+    kept
+}
+
 #[test]
 fn an_app_that_handles_term_ends_in_its_own_way() {
     for user in users() {
         let host = Host::new(user);
-        let program = "import os, signal, sys, time\ndef end(*_):\n os.write(1, b'bye\\n')\n sys.exit(9)\n\
-             signal.signal(signal.SIGTERM, end)\nprint('ready', flush=True)\ntime.sleep(60)";
-        let mut spec = host.python(program);
-        spec.restart = Restart::Always;
-        let kept = host.start(&spec);
-        until_said(&host, &kept, "ready");
+        let kept = polite(&host);
         client::request(&host.instance(), &Request::Stop { grace_millis: None }).unwrap();
         assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Code(9));
         assert_eq!(host.log_text(), "ready\nbye\n");
@@ -47,12 +53,7 @@ fn an_app_that_ignores_term_is_killed_after_the_grace_period_with_all_its_childr
 fn an_app_whose_shim_is_asked_to_end_ends_in_its_own_way_and_is_not_started_again() {
     for user in users() {
         let host = Host::new(user);
-        let program = "import os, signal, sys, time\ndef end(*_):\n os.write(1, b'bye\\n')\n sys.exit(9)\n\
-             signal.signal(signal.SIGTERM, end)\nprint('ready', flush=True)\ntime.sleep(60)";
-        let mut spec = host.python(program);
-        spec.restart = Restart::Always;
-        let kept = host.start(&spec);
-        until_said(&host, &kept, "ready");
+        let kept = polite(&host);
         let shim = kept.until_running().shim.pid;
         let pid = rustix::process::Pid::from_raw(i32::try_from(shim).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
