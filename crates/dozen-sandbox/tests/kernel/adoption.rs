@@ -250,6 +250,7 @@ fn an_orphan_that_nobody_wants_can_be_ended() {
     let host = Host::new(users()[0]);
     let kept = host.start(&host.python("print('x' * 1000, flush=True)\nimport time; time.sleep(60)"));
     let state = kept.until_running();
+    wait_for("its line", || (!host.log_text().is_empty()).then_some(()));
     kept.kill_shim();
     let end = host.end(Some(Duration::ZERO)).until_over();
     wait_for("the end of init", || (!state.init.unwrap().exists()).then_some(()));
