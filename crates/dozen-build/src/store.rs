@@ -160,6 +160,28 @@ impl LayerStore {
         result
     }
 
+    /// As [`LayerStore::adopt`], for a tree that is most often what it was the last time: it is read
+    /// first, and copied only where it is new.
+    pub fn adopt_if_new(&self, tree: &Path, adoption: Adoption) -> Result<(Digest, Lease), BuildError> {
+        let mut reading = TreeCopy::new(adoption);
+        reading.read(Tree::open(tree)?.root())?;
+        let (digest, _) = reading.finish();
+        // From here on nobody prunes it.
+        let lease = self.lease(&digest);
+        if !self.has(&digest) {
+            return self.adopt(tree, adoption);
+        }
+        self.keep(&digest)?;
+        Ok((digest, lease))
+    }
+
+    /// Uses a layer that is there: whoever made it may have been killed before its last line.
+    fn keep(&self, digest: &Digest) -> Result<(), BuildError> {
+        set_mode(&self.path(digest), 0o555)?;
+        self.touch(digest);
+        Ok(())
+    }
+
     fn adopt_into(
         &self,
         tree: &Path,
@@ -173,9 +195,7 @@ impl LayerStore {
         let (digest, facts) = copy.finish();
         let lease = self.lease(&digest);
         if self.has(&digest) {
-            // Whoever made it may have been killed before its last line.
-            set_mode(&self.path(&digest), 0o555)?;
-            self.touch(&digest);
+            self.keep(&digest)?;
             return Ok((digest, lease));
         }
         // One call for the whole file system: a sync for each of thousands of files takes minutes.

@@ -31,6 +31,7 @@ use crate::{
     plan::{BuildPlan, LanguagePlan, PLAN_VERSION},
     runtime::{Installed, layer::RuntimeLayer},
     step::{AppMount, Bind, StepEnd, WalledStep},
+    store::{LayerStore, Lease},
     tree::Tree,
     tree_copy::Adoption,
 };
@@ -116,16 +117,15 @@ impl Overlay {
     }
 
     /// What was written, as a layer, if anything was.
-    fn adopt(self, session: &mut Session<'_>) -> Result<Option<Digest>, BuildError> {
+    fn adopt(self, store: &LayerStore) -> Result<Option<(Digest, Lease)>, BuildError> {
         overlay_upper::settle(&self.upper, &self.lower)?;
         let mut entries = std::fs::read_dir(&self.upper).map_err(BuildError::io("list the assets"))?;
         if entries.next().is_none() {
             return Ok(None);
         }
         let adoption = Adoption { whiteouts: true, ..Adoption::default() };
-        let (digest, lease) = session.input.store.adopt(&self.upper, adoption)?;
-        session.leases.push(lease);
-        Ok(Some(digest))
+        // A change of code alone changes few assets.
+        store.adopt_if_new(&self.upper, adoption).map(Some)
     }
 }
 
@@ -164,12 +164,13 @@ impl AssetStep<'_> {
             LanguagePlan::Python(python) => {
                 let bytecode = Overlay::new(session, BYTECODE, &self.layers, &[])?;
                 let compile = self.step(self.compile_argv(), &bytecode.mount(), env);
-                let (compiled, made) = session.run_beside(compile, |session| {
-                    self.make_python(session, python.django.is_some(), &overlay.mount(), env)
-                })?;
-                check_compiled(compiled)?;
-                let digest = bytecode.adopt(session)?;
-                layers.extend(digest.map(|digest| (BYTECODE.to_owned(), digest)));
+                let store = session.input.store;
+                let (compiled, made) = session.run_beside(
+                    compile,
+                    |ended| check_compiled(ended).and_then(|()| bytecode.adopt(store)),
+                    |session| self.make_python(session, python.django.is_some(), &overlay.mount(), env),
+                )?;
+                add(&mut layers, session, BYTECODE, compiled);
                 made
             }
             LanguagePlan::Node(node) if self.is_wanted() && node.has_build() => {
@@ -186,7 +187,8 @@ impl AssetStep<'_> {
         }
         // A bundler's cache is no asset.
         crate::tree_copy::remove_below(&Tree::open(&overlay.upper)?, "node_modules", ".cache")?;
-        layers.extend(overlay.adopt(session)?.map(|digest| (ASSETS.to_owned(), digest)));
+        let adopted = overlay.adopt(session.input.store)?;
+        add(&mut layers, session, ASSETS, adopted);
         let decision = if done.is_empty() { "nothing to make".to_owned() } else { done.join(", ") };
         Ok((decision, notes, layers))
     }
@@ -294,6 +296,19 @@ impl AssetStep<'_> {
         }
         let advice = advice(&ended.tail);
         Err(failed(name, ended, advice))
+    }
+}
+
+/// Keeps what was made under its name; the build uses it to its end.
+fn add(
+    layers: &mut BTreeMap<String, Digest>,
+    session: &mut Session<'_>,
+    name: &str,
+    adopted: Option<(Digest, Lease)>,
+) {
+    if let Some((digest, lease)) = adopted {
+        session.leases.push(lease);
+        layers.insert(name.to_owned(), digest);
     }
 }
 

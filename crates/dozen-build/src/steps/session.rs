@@ -194,24 +194,26 @@ impl<'a> Session<'a> {
         run_step(self.runner, &step, &heard, &mut |line| events.line(name, line))
     }
 
-    /// Runs one command on a thread of its own while `meanwhile` uses the session. Its lines are
-    /// kept for an error only.
-    pub(crate) fn run_beside<T>(
+    /// Runs one command, and what is done with its result, on a thread of its own while `meanwhile`
+    /// uses the session. Its lines are kept for an error only.
+    pub(crate) fn run_beside<R: Send, T>(
         &mut self,
         step: WalledStep,
+        then: impl FnOnce(Ended) -> Result<R, BuildError> + Send,
         meanwhile: impl FnOnce(&mut Self) -> Result<T, BuildError>,
-    ) -> Result<(Ended, T), BuildError> {
+    ) -> Result<(R, T), BuildError> {
         let step = self.prepare(step)?;
         let (runner, secrets) = (self.runner, self.hidden.clone());
         let heard = Heard { secrets: &secrets, cancel: &self.input.cancel };
         std::thread::scope(|scope| {
-            let beside = scope.spawn(|| run_step(runner, &step, &heard, &mut |_| {}));
+            let (step, heard) = (&step, &heard);
+            let beside = scope.spawn(move || run_step(runner, step, heard, &mut |_| {}).and_then(then));
             let made = meanwhile(self);
-            let ended = beside.join().map_err(|_| BuildError::Walls {
+            let result = beside.join().map_err(|_| BuildError::Walls {
                 step: step.name.clone(),
                 reason: "its thread ended early".into(),
             })?;
-            Ok((ended?, made?))
+            Ok((result?, made?))
         })
     }
 

@@ -1,6 +1,10 @@
 //! The layer store: names, pruning, what it refuses.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
 
 use dozen_build::{Adoption, BuildError, store::LayerStore};
 use tempfile::TempDir;
@@ -25,6 +29,25 @@ fn equal_trees_have_one_name_whatever_their_times_and_modes() {
     assert_eq!(mode & 0o7777, 0o444);
     store.verify(&first).unwrap();
     assert_eq!(store.layers().unwrap().len(), 2);
+    assert_eq!(fs::read_dir(store.tmp()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_tree_is_copied_where_it_is_new_and_only_named_where_it_is_not() {
+    let home = TempDir::new().unwrap();
+    let store = LayerStore::open(home.path()).unwrap();
+    let adopt = |text: &str| store.adopt_if_new(tree(&[("a", text)]).path(), Adoption::default()).unwrap();
+    let (first, _one) = adopt("1");
+    let file = store.path(&first).join("a");
+    let before = fs::metadata(&file).unwrap().ino();
+    // As somebody leaves it who is killed between naming and sealing it.
+    fs::set_permissions(store.path(&first), fs::Permissions::from_mode(0o755)).unwrap();
+    let (again, _again) = adopt("1");
+    assert_eq!((&again, fs::metadata(&file).unwrap().ino()), (&first, before));
+    assert_eq!(fs::metadata(store.path(&first)).unwrap().permissions().mode() & 0o7777, 0o555);
+    let (other, _other) = adopt("2");
+    assert_ne!(other, first);
+    assert_eq!(fs::read(store.path(&other).join("a")).unwrap(), b"2");
     assert_eq!(fs::read_dir(store.tmp()).unwrap().count(), 0);
 }
 

@@ -3,21 +3,12 @@
 //! They are read from the phase's own stream of the log, so a phase that outlives its server is
 //! heard to its end by the next one. What that server finds told already is not told twice.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::collections::VecDeque;
 
 use dozen_logs::{Cursor, LogQuery};
 
 use super::Change;
-use crate::{
-    launcher::{Loaded, TAIL_WAIT},
-    store::LaunchRow,
-};
-
-/// Between two looks for what a phase wrote last.
-const BEAT: Duration = Duration::from_millis(20);
+use crate::{launcher::Loaded, store::LaunchRow};
 
 /// A reader of one phase's lines.
 pub(super) struct PhaseLog<'a> {
@@ -26,7 +17,6 @@ pub(super) struct PhaseLog<'a> {
     secrets: Vec<Vec<u8>>,
     /// Lines that an earlier server told, oldest first.
     told: VecDeque<String>,
-    heard: bool,
 }
 
 impl<'a> PhaseLog<'a> {
@@ -38,7 +28,7 @@ impl<'a> PhaseLog<'a> {
         query.stream = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         query.from = Some(Cursor::default());
         let told = change.work.progress.lines_since("release-phase").into();
-        Self { change, query, secrets: loaded.config.secrets(), told, heard: false }
+        Self { change, query, secrets: loaded.config.secrets(), told }
     }
 
     /// Tells what is new; whether there was anything.
@@ -54,20 +44,11 @@ impl<'a> PhaseLog<'a> {
                 None => self.change.work.progress.line(text),
             }
         }
-        self.heard |= !page.lines.is_empty();
         !page.lines.is_empty()
     }
 
-    /// Tells the last lines of a phase that has ended: they may still be in its pipe.
+    /// Tells the last lines of a phase that has ended: its shim says so only once they are in the log.
     pub(super) fn pass_on_the_rest(mut self) {
-        let deadline = Instant::now() + TAIL_WAIT;
-        loop {
-            let was_heard = self.heard;
-            let anything = self.pass_on();
-            if (was_heard && !anything) || Instant::now() >= deadline {
-                return;
-            }
-            std::thread::sleep(BEAT);
-        }
+        while self.pass_on() {}
     }
 }
