@@ -7,11 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dozen_model::names::{AppName, StageName};
+use dozen_model::{
+    names::{AppName, StageName},
+    segment::unix_nanos,
+};
 
 use crate::{
     Cursor, Follower, LogError, LogLine, LogQuery, PlatformLog, Position,
-    files::unix_nanos,
     merge::{Newest, merge},
     query::MAX_LINES,
     reader::read_forward,

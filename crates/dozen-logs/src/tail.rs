@@ -7,11 +7,11 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, time::Duration};
 
-use dozen_model::segment;
+use dozen_model::segment::{self, unix_nanos};
 
 use crate::{
     LogError, MAX_LINE_BYTES, Position,
-    files::{Folder, unix_nanos},
+    files::Folder,
     index::Index,
     stream::{Layout, Stream},
 };
