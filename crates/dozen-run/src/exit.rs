@@ -8,7 +8,6 @@
 
 use std::fmt;
 
-use dozen_model::manifest::ByteSize;
 use serde::{Deserialize, Serialize};
 
 /// Why a process ended.
@@ -19,11 +18,6 @@ pub enum ExitReason {
     Status(i32),
     /// A signal ended it.
     Signal(i32),
-    /// The kernel killed it since its instance used more memory than it may.
-    OutOfMemory {
-        /// The limit in bytes, where it is known.
-        limit: Option<u64>,
-    },
     /// Its program never ran, and why.
     NotStarted(String),
     /// Nobody saw it end: its record is missing (power loss, a killed init).
@@ -44,7 +38,6 @@ impl ExitReason {
         match self {
             Self::Status(code) => *code,
             Self::Signal(signal) => 128 + signal,
-            Self::OutOfMemory { .. } => 128 + 9,
             Self::NotStarted(_) => 127,
             Self::Unknown => 1,
         }
@@ -61,10 +54,6 @@ impl fmt::Display for ExitReason {
                 Some(name) => write!(f, "signal {signal} ({name})"),
                 None => write!(f, "signal {signal}"),
             },
-            Self::OutOfMemory { limit: Some(limit) } => {
-                write!(f, "out of memory (limit {})", ByteSize(*limit))
-            }
-            Self::OutOfMemory { limit: None } => f.write_str("out of memory"),
             Self::NotStarted(why) => write!(f, "could not start: {why}"),
             Self::Unknown => f.write_str("ended unseen"),
         }
@@ -122,8 +111,6 @@ mod tests {
             (ExitReason::Signal(9), "signal 9 (SIGKILL)", 137),
             (ExitReason::Signal(31), "signal 31 (SIGSYS)", 159),
             (ExitReason::Signal(40), "signal 40", 168),
-            (ExitReason::OutOfMemory { limit: Some(512 << 20) }, "out of memory (limit 512M)", 137),
-            (ExitReason::OutOfMemory { limit: Some(1537) }, "out of memory (limit 1537B)", 137),
             (ExitReason::NotStarted("no `x` in PATH".into()), "could not start: no `x` in PATH", 127),
             (ExitReason::Unknown, "ended unseen", 1),
         ];
