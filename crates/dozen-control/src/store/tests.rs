@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::wire::DeploySource;
 use dozen_model::{digest::Digest, formation::Formation, release::ReleaseNumber};
+use dozen_run::ExitReason;
 
 fn store() -> (tempfile::TempDir, Store, i64) {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +97,7 @@ fn a_launch_goes_on_and_never_back() {
     store.end_launch("a", "gone").unwrap();
     assert!(!store.set_launch_state("a", LaunchState::Draining).unwrap());
     let row = store.launch("a").unwrap().unwrap();
-    assert_eq!((row.state, row.outcome.as_deref()), (LaunchState::Ended, Some("exit status 3")));
+    assert_eq!((row.state, row.exit()), (LaunchState::Ended, Some(ExitReason::Status(3))));
 }
 
 #[test]
