@@ -45,7 +45,7 @@ mod window;
 pub use cursor::{Cursor, Position, StreamId};
 pub use error::LogError;
 pub use follow::Follower;
-pub use line::{Dropped, LogLine, Source, format_line, json_line};
+pub use line::{Dropped, LogLine, Source};
 pub use platform_log::PlatformLog;
 pub use query::{LogQuery, ProcessFilter};
 pub use retention::{Limits, Report};

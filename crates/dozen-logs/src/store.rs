@@ -55,8 +55,8 @@ impl LogStore {
         Self { dirs, poll: false }
     }
 
-    /// The same store, whose followers look again every quarter of a second instead of waiting
-    /// for inotify: for file systems that report no changes.
+    /// The same store, whose followers look again every quarter of a second as they do where the
+    /// kernel refuses inotify: so that this way of waiting can be tested where it does not.
     pub fn polling(self) -> Self {
         Self { poll: true, ..self }
     }
