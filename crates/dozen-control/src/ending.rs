@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dozen_build::store::LayerStore;
+use dozen_model::image::Image;
 
 use crate::{
-    control::Control,
+    control::{Control, build_error},
     error::ControlError,
     home::remove_tree,
     store::{LaunchRow, LaunchState, Purpose},
@@ -34,7 +35,8 @@ impl Control {
         Ok(())
     }
 
-    /// Removes images that no kept release uses, and layers beyond the budget. Never anything else.
+    /// Removes layers beyond the budget that no kept release uses, and then the manifests of images
+    /// that lack one. Never anything else.
     pub(crate) fn prune(&self) {
         if let Err(error) = self.prune_images() {
             tracing::warn!("could not prune images: {error}");
@@ -48,14 +50,12 @@ impl Control {
             let image = self.layers.image(digest);
             layers.extend(image.into_iter().flat_map(|image| image.layers).map(|layer| layer.digest));
         }
-        let pruned =
-            LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(crate::control::build_error)?;
-        for digest in self.store.all_images()?.difference(&images) {
-            let image = self.layers.image(digest);
-            let whole =
-                image.is_some_and(|image| image.layers.iter().all(|layer| self.layers.has(&layer.digest)));
-            if !whole {
-                self.layers.remove_image(digest).map_err(crate::control::build_error)?;
+        let pruned = LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(build_error)?;
+        // Also those that no row names: a change cut off before it was recorded, or an older database.
+        for digest in self.layers.images().map_err(build_error)? {
+            let is_whole = |image: Image| image.layers.iter().all(|layer| self.layers.has(&layer.digest));
+            if !images.contains(&digest) && !self.layers.image(&digest).is_some_and(is_whole) {
+                self.layers.remove_unleased_image(&digest).map_err(build_error)?;
             }
         }
         if pruned.bytes > 0 {
@@ -103,7 +103,7 @@ impl Control {
                 let _ = self.supervisor.remove(&id);
             }
         }
-        self.remove_unnamed_images()
+        Ok(())
     }
 }
 
@@ -150,5 +150,34 @@ impl Control {
             // All are waited for before the first error is told.
             ended.collect::<Vec<_>>().into_iter().collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dozen_build::Adoption;
+    use dozen_model::image::{Layer, LayerRole};
+
+    use super::*;
+    use crate::stand::Stand;
+
+    #[test]
+    fn an_image_that_no_row_names_stays_as_long_as_its_layers() {
+        let stand = Stand::new();
+        let layers = &stand.control.layers;
+        let tree = tempfile::tempdir().unwrap();
+        std::fs::write(tree.path().join("file"), "built").unwrap();
+        let (layer, lease) = layers.adopt(tree.path(), Adoption::default()).unwrap();
+        drop(lease);
+        let layer = Layer { role: LayerRole::App, digest: layer, mounts: Vec::new() };
+        let unnamed = layers.put_image(&Image { layers: vec![layer], ..Stand::image() }).unwrap();
+
+        stand.control.sweep().unwrap();
+        stand.control.prune();
+        assert!(layers.image(&unnamed).is_some(), "the rows may be those of an older database");
+
+        layers.prune(&BTreeSet::new(), 0).unwrap();
+        stand.control.prune();
+        assert_eq!(layers.images().unwrap(), []);
     }
 }

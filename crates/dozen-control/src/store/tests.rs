@@ -191,6 +191,24 @@ fn images_of_the_last_releases_and_of_what_runs_are_in_use() {
 }
 
 #[test]
+fn an_image_is_an_apps_own_while_no_other_app_names_it() {
+    let (_folder, store, stage) = store();
+    store.create_app(&"other".parse().unwrap()).unwrap();
+    let other = store.stages().unwrap().into_iter().find(|row| row.key.id != stage).unwrap().key.id;
+    let [released, built, shared, foreign] = [0_u8, 1, 2, 3].map(|n| Digest::of(&[n]));
+    for (stage, image) in [(stage, &released), (stage, &shared), (other, &shared), (other, &foreign)] {
+        let deploy = queue(&store, stage, DeployKind::Deploy);
+        release(&store, stage, deploy.id, image);
+        store.end_deploy(deploy.id, DeployState::Succeeded, None).unwrap();
+    }
+    let cut_off = queue(&store, stage, DeployKind::Deploy);
+    store.set_deploy_image(cut_off.id, &built).unwrap();
+
+    let own = store.images_only_of(&"blango".parse().unwrap()).unwrap();
+    assert_eq!(own, [released, built].into());
+}
+
+#[test]
 fn nothing_begins_for_an_app_that_is_to_be_destroyed() {
     let (_folder, store, stage) = store();
     let app = "blango".parse().unwrap();
