@@ -2,10 +2,7 @@
 //!
 //! Start reading at [`LogStore::read`].
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, time::SystemTime};
 
 use dozen_model::{
     names::{AppName, StageName},
@@ -18,11 +15,8 @@ use crate::{
     query::MAX_LINES,
     reader::read_forward,
     stream::{PLATFORM, Stream, discover},
-    tail,
+    tail::{self, CLOCK_SLACK},
 };
-
-/// File times may be this much older than the lines in the file.
-const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// Where logs lie.
 #[derive(Debug, Clone)]
