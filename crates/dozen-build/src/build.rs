@@ -131,6 +131,7 @@ pub fn build(
     runner: &dyn StepRunner,
     events: &mut dyn BuildEvents,
 ) -> Result<BuiltImage, BuildError> {
+    let _pythons = input.store.use_pythons();
     let mut session = Session::new(&input, runner, events)?;
     session.start("plan")?;
     let tree = Tree::open(&input.tree)?;

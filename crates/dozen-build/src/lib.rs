@@ -31,6 +31,7 @@ pub mod redaction;
 pub mod runner;
 pub mod runtime;
 pub mod source;
+pub mod spare_pythons;
 pub mod step;
 mod steps;
 pub mod store;

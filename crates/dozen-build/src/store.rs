@@ -4,6 +4,7 @@
 //! HOME/layers/HEX/       a tree: files 0444 or 0555, folders 0555, one fixed time
 //! HOME/layers/HEX.json   its size and the shared libraries in it; its own time is the last use
 //! HOME/images/HEX.json   an image's manifest
+//! HOME/pythons/          Pythons that builds had installed
 //! HOME/tmp/              what is being made; emptied by open
 //! ```
 //!
@@ -26,7 +27,7 @@ use std::{
 };
 
 use dozen_model::{digest::Digest, image::Image, names::AppName};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rustix::fs::{Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -65,6 +66,7 @@ pub struct Pruned {
 pub struct LayerStore {
     home: PathBuf,
     leases: Arc<Mutex<BTreeMap<Digest, u32>>>,
+    pythons_in_use: Arc<RwLock<()>>,
 }
 
 /// Keeps one layer from being pruned while it lives.
@@ -89,7 +91,7 @@ impl Drop for Lease {
 impl LayerStore {
     /// Opens the store, makes its folders, and removes what an earlier process left half made.
     pub fn open(home: &Path) -> Result<Self, BuildError> {
-        let store = Self { home: home.to_owned(), leases: Arc::default() };
+        let store = Self { home: home.to_owned(), leases: Arc::default(), pythons_in_use: Arc::default() };
         for folder in ["layers", "images", "tmp", "cache"] {
             let path = home.join(folder);
             let doing = || format!("make `{}`", shown_path(&path));
@@ -118,6 +120,21 @@ impl LayerStore {
     /// The folder of caches.
     pub fn cache(&self) -> PathBuf {
         self.home.join("cache")
+    }
+
+    /// The folder of Pythons that builds had installed.
+    pub fn pythons(&self) -> PathBuf {
+        self.home.join("pythons")
+    }
+
+    /// Keeps the Pythons there that are there, for a build.
+    pub(crate) fn use_pythons(&self) -> RwLockReadGuard<'_, ()> {
+        self.pythons_in_use.read()
+    }
+
+    /// Read by each build, written by whoever removes one.
+    pub(crate) fn pythons_in_use(&self) -> &RwLock<()> {
+        &self.pythons_in_use
     }
 
     /// Removes what only builds of this app use: its download caches, and with what it built last.

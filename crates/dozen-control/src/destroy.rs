@@ -1,7 +1,7 @@
 //! The end of an app with everything it owns.
 //!
 //! ```text
-//! wish recorded -> rest -> routes -> processes -> data -> folders -> rows -> images
+//! wish recorded -> rest -> routes -> processes -> data -> folders -> images -> rows
 //! ```
 //!
 //! The wish is a fact of the store, written first. From then on the app is gone for everybody who
@@ -9,9 +9,9 @@
 //! last row is gone. Each step finds done what an earlier attempt did, so the next server begins
 //! again where the wish is still there ([`Control::go_on_destroying`]); nothing undoes a step.
 //!
-//! The rows go late: until then each folder has an owner, and a new app of that name finds none of
-//! them. What only a row names goes after them: at its start the server removes images that no row
-//! names.
+//! The rows go last: until then each folder and each image has an owner, and a new app of that name
+//! finds none of them. An image that no row names is nobody's to remove: the rows may be those of
+//! an older database that somebody restored. It stays as long as its layers ([`Control::prune`]).
 //!
 //! Start reading at [`Control::destroy_app`], then [`STEPS`].
 
@@ -62,8 +62,8 @@ pub const STEPS: [Step; 7] = [
     Step { name: "processes", run: end_processes },
     Step { name: "data", run: delete_data },
     Step { name: "folders", run: delete_folders },
-    Step { name: "rows", run: delete_rows },
     Step { name: "images", run: delete_images },
+    Step { name: "rows", run: delete_rows },
 ];
 
 /// An app on its way out.
@@ -158,18 +158,6 @@ impl Control {
         }
         Ok(())
     }
-
-    /// Removes the manifests of images that no release and no open change names.
-    pub(crate) fn remove_unnamed_images(&self) -> Result<(), ControlError> {
-        let mut named = self.store.all_images()?;
-        named.extend(self.store.images_in_use(1)?);
-        for digest in self.layers.images().map_err(build_error)? {
-            if !named.contains(&digest) {
-                self.layers.remove_unleased_image(&digest).map_err(build_error)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 fn destroyed() -> Progress {
@@ -254,16 +242,19 @@ fn delete_folders(control: &Arc<Control>, doomed: &Doomed) -> Result<(), Control
     control.layers.forget_app(&doomed.app).map_err(build_error)
 }
 
+/// What only this app names. The layers stay for the next build within the cache's budget.
+fn delete_images(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
+    for digest in control.store.images_only_of(&doomed.app)? {
+        control.layers.remove_unleased_image(&digest).map_err(build_error)?;
+    }
+    Ok(())
+}
+
 fn delete_rows(control: &Arc<Control>, doomed: &Doomed) -> Result<(), ControlError> {
     control.store.delete_app(&doomed.app)?;
     let stages: BTreeSet<i64> = doomed.stages.iter().map(|stage| stage.key.id).collect();
     stages.into_iter().for_each(|stage| control.forget(stage));
-    Ok(())
-}
-
-/// Their layers stay for the next build within the cache's budget.
-fn delete_images(control: &Arc<Control>, _: &Doomed) -> Result<(), ControlError> {
-    control.remove_unnamed_images()?;
+    // Only now is nothing left that keeps its layers.
     control.prune();
     Ok(())
 }

@@ -70,8 +70,8 @@ impl Control {
         stage: &StageKey,
         launch: &LaunchRow,
     ) -> Result<Option<String>, ControlError> {
-        let outcome = self.store.launch(&launch.id)?.and_then(|row| row.outcome);
-        if outcome != Some(ExitReason::Signal(SIGKILL).to_string()) {
+        let exit = self.store.launch(&launch.id)?.and_then(|row| row.exit());
+        if exit != Some(ExitReason::Signal(SIGKILL)) {
             return Ok(None);
         }
         let settings = self.settings_of(stage, launch);

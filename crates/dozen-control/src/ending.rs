@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use dozen_build::store::LayerStore;
+use dozen_build::{spare_pythons::own_pythons_of, store::LayerStore};
+use dozen_model::image::Image;
 
 use crate::{
-    control::Control,
+    control::{Control, build_error},
     error::ControlError,
     home::remove_tree,
     store::{LaunchRow, LaunchState, Purpose},
@@ -13,6 +14,9 @@ use crate::{
 
 /// Unused layers may take this much; they make the next build fast.
 const CACHE_BUDGET: u64 = 2 << 30;
+/// A Python that builds had installed and no kept image names stays so long: the build that wanted
+/// it may have failed for another reason, and is tried again.
+const SPARE_PYTHON: Duration = Duration::from_secs(24 * 60 * 60);
 /// Releases of each stage whose images are kept.
 const KEPT_RELEASES: u32 = 10;
 /// Log lines of a stage are kept up to this size …
@@ -34,32 +38,32 @@ impl Control {
         Ok(())
     }
 
-    /// Removes images that no kept release uses, and layers beyond the budget. Never anything else.
+    /// Removes layers beyond the budget that no kept release uses, then the manifests of images that
+    /// lack one, and Pythons of ours that no kept release was built with. Never anything else.
     pub(crate) fn prune(&self) {
-        if let Err(error) = self.prune_images() {
+        if let Err(error) = self.prune_images(SPARE_PYTHON) {
             tracing::warn!("could not prune images: {error}");
         }
     }
 
-    fn prune_images(&self) -> Result<(), ControlError> {
+    fn prune_images(&self, spare_python: Duration) -> Result<(), ControlError> {
         let images = self.store.images_in_use(KEPT_RELEASES)?;
-        let mut layers = BTreeSet::new();
-        for digest in &images {
-            let image = self.layers.image(digest);
-            layers.extend(image.into_iter().flat_map(|image| image.layers).map(|layer| layer.digest));
-        }
-        let pruned =
-            LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(crate::control::build_error)?;
-        for digest in self.store.all_images()?.difference(&images) {
-            let image = self.layers.image(digest);
-            let whole =
-                image.is_some_and(|image| image.layers.iter().all(|layer| self.layers.has(&layer.digest)));
-            if !whole {
-                self.layers.remove_image(digest).map_err(crate::control::build_error)?;
+        let kept: Vec<Image> = images.iter().filter_map(|digest| self.layers.image(digest)).collect();
+        let layers = kept.iter().flat_map(|image| &image.layers).map(|layer| layer.digest.clone()).collect();
+        let pruned = LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(build_error)?;
+        // Also those that no row names: a change cut off before it was recorded, or an older database.
+        for digest in self.layers.images().map_err(build_error)? {
+            let is_whole = |image: Image| image.layers.iter().all(|layer| self.layers.has(&layer.digest));
+            if !images.contains(&digest) && !self.layers.image(&digest).is_some_and(is_whole) {
+                self.layers.remove_unleased_image(&digest).map_err(build_error)?;
             }
         }
         if pruned.bytes > 0 {
             tracing::info!(layers = pruned.removed.len(), bytes = pruned.bytes, "removed unused layers");
+        }
+        let pythons = self.layers.prune_pythons(&own_pythons_of(&kept), spare_python).map_err(build_error)?;
+        if !pythons.is_empty() {
+            tracing::info!(?pythons, "removed unused Pythons");
         }
         Ok(())
     }
@@ -103,7 +107,7 @@ impl Control {
                 let _ = self.supervisor.remove(&id);
             }
         }
-        self.remove_unnamed_images()
+        Ok(())
     }
 }
 
@@ -150,5 +154,53 @@ impl Control {
             // All are waited for before the first error is told.
             ended.collect::<Vec<_>>().into_iter().collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dozen_build::Adoption;
+    use dozen_model::image::{Layer, LayerRole, Runtime};
+
+    use super::*;
+    use crate::{stand::Stand, store::DeployKind};
+
+    #[test]
+    fn an_image_that_no_row_names_stays_as_long_as_its_layers() {
+        let stand = Stand::new();
+        let layers = &stand.control.layers;
+        let tree = tempfile::tempdir().unwrap();
+        std::fs::write(tree.path().join("file"), "built").unwrap();
+        let (layer, lease) = layers.adopt(tree.path(), Adoption::default()).unwrap();
+        drop(lease);
+        let layer = Layer { role: LayerRole::App, digest: layer, mounts: Vec::new() };
+        let unnamed = layers.put_image(&Image { layers: vec![layer], ..Stand::image() }).unwrap();
+
+        stand.control.sweep().unwrap();
+        stand.control.prune();
+        assert!(layers.image(&unnamed).is_some(), "the rows may be those of an older database");
+
+        layers.prune(&BTreeSet::new(), 0).unwrap();
+        stand.control.prune();
+        assert_eq!(layers.images().unwrap(), []);
+    }
+
+    #[test]
+    fn a_python_goes_with_the_last_kept_image_that_was_built_with_it() {
+        let stand = Stand::new();
+        let layers = &stand.control.layers;
+        for name in ["cpython-3.13.1-linux", "cpython-3.12.9-linux"] {
+            std::fs::create_dir_all(layers.pythons().join(name)).unwrap();
+        }
+        let prefix = "/dozen/pythons/cpython-3.12.9-linux".to_owned();
+        let runtime = Some(Runtime { name: "python".into(), version: "3.12.9".into(), prefix });
+        let image = layers.put_image(&Image { runtime, ..Stand::image() }).unwrap();
+        stand.control.store.set_deploy_image(stand.queue(DeployKind::Deploy).id, &image).unwrap();
+        let names = || names_in(&layers.pythons());
+
+        stand.control.prune();
+        assert_eq!(names().len(), 2, "a new one stays for a day");
+        stand.control.prune_images(Duration::ZERO).unwrap();
+        assert_eq!(names(), ["cpython-3.12.9-linux"]);
     }
 }

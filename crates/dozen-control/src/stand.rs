@@ -72,9 +72,9 @@ impl Stand {
         self.control.store.queue_deploy(self.key.id, &new, |_| Ok(())).unwrap().deploy
     }
 
-    /// A change under way that has made a release of an image with a `web` and a `release` process.
-    pub(crate) fn release(&self) -> (DeployRow, ReleaseNumber) {
-        let image = Image {
+    /// An image with a `web` and a `release` process and nothing in it.
+    pub(crate) fn image() -> Image {
+        Image {
             format: Image::FORMAT,
             arch: "x86_64".into(),
             language: Language::Procfile,
@@ -87,9 +87,13 @@ impl Stand {
             static_root: None,
             django: false,
             has_migrations: false,
-        };
+        }
+    }
+
+    /// A change under way that has made a release of an image with a `web` and a `release` process.
+    pub(crate) fn release(&self) -> (DeployRow, ReleaseNumber) {
         let control = &self.control;
-        let image = control.layers.put_image(&image).unwrap();
+        let image = control.layers.put_image(&Self::image()).unwrap();
         let deploy = self.queue(DeployKind::Deploy);
         control.store.begin_deploy(deploy.id).unwrap();
         let formation = Formation::default();

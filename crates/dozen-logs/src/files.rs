@@ -123,12 +123,6 @@ fn extent_of(stat: &Stat) -> Extent {
     Extent { bytes, changed: SystemTime::UNIX_EPOCH + seconds + nanos }
 }
 
-/// Nanoseconds since 1970; 0 before.
-pub(crate) fn unix_nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn absent<T>(error: Errno) -> io::Result<Option<T>> {
     // LOOP and NOTDIR: a symbolic link or a file where a folder of ours would be.
     match error {

@@ -16,10 +16,10 @@ use std::{
     time::SystemTime,
 };
 
-use dozen_model::segment::{self, StreamLine};
+use dozen_model::segment::{self, StreamLine, unix_nanos};
 use parking_lot::Mutex;
 
-use crate::{LogError, files::unix_nanos};
+use crate::LogError;
 
 /// A file ends after about this many bytes.
 const FILE_BYTES: u64 = 8 << 20;

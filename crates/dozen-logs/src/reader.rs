@@ -16,11 +16,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dozen_model::segment::{self, IndexRecord, MAX_STREAM_TEXT_BYTES, StreamLine};
+use dozen_model::segment::{self, IndexRecord, MAX_STREAM_TEXT_BYTES, StreamLine, unix_nanos};
 
 use crate::{
     Dropped, LogError, LogLine, MAX_LINE_BYTES, Position, Source,
-    files::{Extent, Folder, unix_nanos},
+    files::{Extent, Folder},
     index::Index,
     split::{Piece, Splitter, Stamp},
     stream::{Layout, Stream},

@@ -2,25 +2,21 @@
 //!
 //! Start reading at [`LogStore::read`].
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, time::SystemTime};
 
-use dozen_model::names::{AppName, StageName};
+use dozen_model::{
+    names::{AppName, StageName},
+    segment::unix_nanos,
+};
 
 use crate::{
     Cursor, Follower, LogError, LogLine, LogQuery, PlatformLog, Position,
-    files::unix_nanos,
     merge::{Newest, merge},
     query::MAX_LINES,
     reader::read_forward,
     stream::{PLATFORM, Stream, discover},
-    tail,
+    tail::{self, CLOCK_SLACK},
 };
-
-/// File times may be this much older than the lines in the file.
-const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// Where logs lie.
 #[derive(Debug, Clone)]
@@ -53,8 +49,8 @@ impl LogStore {
         Self { dirs, poll: false }
     }
 
-    /// The same store, whose followers look again every quarter of a second instead of waiting
-    /// for inotify: for file systems that report no changes.
+    /// The same store, whose followers look again every quarter of a second as they do where the
+    /// kernel refuses inotify: so that this way of waiting can be tested where it does not.
     pub fn polling(self) -> Self {
         Self { poll: true, ..self }
     }

@@ -7,11 +7,11 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, time::Duration};
 
-use dozen_model::segment;
+use dozen_model::segment::{self, unix_nanos};
 
 use crate::{
     LogError, MAX_LINE_BYTES, Position,
-    files::{Folder, unix_nanos},
+    files::Folder,
     index::Index,
     stream::{Layout, Stream},
 };
@@ -19,8 +19,9 @@ use crate::{
 const BLOCK_BYTES: usize = 64 << 10;
 /// No read goes back further than this.
 const MAX_BACK_BYTES: u64 = 64 << 20;
-/// File times come from a clock that is a little coarser than the one in the index.
-const CLOCK_SLACK: Duration = Duration::from_secs(1);
+/// File times may be this much older than the times of the lines in the file: they come from a
+/// coarser clock.
+pub(crate) const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// Where the last lines of a stream start.
 #[derive(Debug, Default)]
@@ -30,7 +31,8 @@ pub(crate) struct Tail {
     pub(crate) is_whole: bool,
 }
 
-/// The position before the last `lines` lines; a few more may follow it, never fewer.
+/// The position before the last `lines` lines; a few more may follow it. Fewer do only where these
+/// reach further back than is looked: [`MAX_LINE_BYTES`] for each line, and 64 MiB in all.
 pub(crate) fn last_lines(stream: &Stream, lines: usize) -> Result<Tail, LogError> {
     let Some(folder) = stream.folder()? else { return Ok(Tail { is_whole: true, ..Tail::default() }) };
     let files = stream.files(&folder)?;
@@ -49,7 +51,8 @@ pub(crate) fn last_lines(stream: &Stream, lines: usize) -> Result<Tail, LogError
     Ok(Tail { at: Position { file: first, ..Position::default() }, is_whole: true })
 }
 
-/// A position at or before the first line of time `since_ns`, as near as is cheap.
+/// A position at or before the first line of time `since_ns`, as near as is cheap: the file's start
+/// where there is no index.
 pub(crate) fn since(stream: &Stream, since_ns: u64) -> Result<Position, LogError> {
     let Some(folder) = stream.folder()? else { return Ok(Position::default()) };
     for number in stream.files(&folder)? {
@@ -122,8 +125,9 @@ struct Looking {
 }
 
 impl Looking {
-    /// Looks back from `end` for the last of the wanted line ends. The offset behind it, or
-    /// where the bound was reached (then in the middle of a line); `None` at the file's start.
+    /// Looks back from `end` for the last of the wanted line ends. The offset behind it, or where
+    /// the bound was reached, and whether that counts as the middle of a line; `None` at the file's
+    /// start, where the look may go on in the file before.
     fn back_from(&mut self, file: &File, mut end: u64) -> io::Result<Option<(u64, bool)>> {
         let mut block = vec![0; BLOCK_BYTES];
         while end > 0 {

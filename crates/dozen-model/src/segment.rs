@@ -36,7 +36,7 @@
 //!
 //! Start reading at [`IndexRecord`].
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::SystemTime};
 
 /// The suffix of a file with output of an instance.
 pub const SEGMENT_SUFFIX: &str = "seg";
@@ -91,6 +91,12 @@ fn parse_file_name(name: &str, suffix: &str) -> Option<u64> {
     let number: u64 = if is_number { digits.parse().ok()? } else { return None };
     // One name for one number: `00000000001` is not ours.
     (file_name(number, suffix) == name).then_some(number)
+}
+
+/// A time as logs have it: nanoseconds since 1970; 0 before.
+pub fn unix_nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// One record of an index.

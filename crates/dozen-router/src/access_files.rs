@@ -19,10 +19,10 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
-use dozen_model::segment::{StreamLine, parse_stream_name, stream_name};
+use dozen_model::segment::{StreamLine, parse_stream_name, stream_name, unix_nanos};
 
 use crate::{
     access_log::{Batch, LogKey},
@@ -186,9 +186,8 @@ fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
 }
 
 fn announcement(lines: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let line = StreamLine {
-        at: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+        at: unix_nanos(SystemTime::now()),
         process: "router".to_owned(),
         text: format!("at=warning dropped={lines} desc=\"access lines of this server could not be written\""),
     };

@@ -14,9 +14,10 @@ use std::{
         atomic::Ordering::Relaxed,
         mpsc::{SyncSender, TrySendError},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
+use dozen_model::segment::unix_nanos;
 use http::{HeaderValue, Method};
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
@@ -133,7 +134,7 @@ impl Line<'_> {
     /// Appends the line in the platform stream's format. Nothing in it needs that format's escapes:
     /// the path is percent-encoded, the rest was parsed.
     fn append_to(&self, out: &mut String) {
-        let at = self.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let at = unix_nanos(self.at);
         let level = if self.code.is_some_and(|code| !code.is_clients()) { "error" } else { "info" };
         // Writing to a string cannot go wrong.
         let _ = write!(out, "{at} router at={level} method={} path=\"", self.method);
@@ -191,7 +192,7 @@ mod tests {
 
     fn line<'a>(path: &'a str, id: &'a HeaderValue, from: &'a HeaderValue) -> Line<'a> {
         Line {
-            at: UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001),
+            at: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001),
             method: &Method::GET,
             path,
             host: "a.localhost",

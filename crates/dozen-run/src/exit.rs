@@ -6,24 +6,15 @@
 //!
 //! Start reading at [`ExitReason`].
 
-use std::fmt;
-
-use dozen_model::manifest::ByteSize;
-use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
 
 /// Why a process ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitReason {
     /// It ended by itself with this status.
     Status(i32),
     /// A signal ended it.
     Signal(i32),
-    /// The kernel killed it since its instance used more memory than it may.
-    OutOfMemory {
-        /// The limit in bytes, where it is known.
-        limit: Option<u64>,
-    },
     /// Its program never ran, and why.
     NotStarted(String),
     /// Nobody saw it end: its record is missing (power loss, a killed init).
@@ -44,7 +35,6 @@ impl ExitReason {
         match self {
             Self::Status(code) => *code,
             Self::Signal(signal) => 128 + signal,
-            Self::OutOfMemory { .. } => 128 + 9,
             Self::NotStarted(_) => 127,
             Self::Unknown => 1,
         }
@@ -61,14 +51,45 @@ impl fmt::Display for ExitReason {
                 Some(name) => write!(f, "signal {signal} ({name})"),
                 None => write!(f, "signal {signal}"),
             },
-            Self::OutOfMemory { limit: Some(limit) } => {
-                write!(f, "out of memory (limit {})", ByteSize(*limit))
-            }
-            Self::OutOfMemory { limit: None } => f.write_str("out of memory"),
             Self::NotStarted(why) => write!(f, "could not start: {why}"),
             Self::Unknown => f.write_str("ended unseen"),
         }
     }
+}
+
+/// The text is none of an [`ExitReason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the end of a process")]
+pub struct NotAnExit;
+
+/// Reads what [`ExitReason`]'s `Display` wrote, and only that: the text is what the store has. The
+/// words in brackets may be others: they are for people.
+impl FromStr for ExitReason {
+    type Err = NotAnExit;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(status) = text.strip_prefix("exit status ") {
+            return number(status).map(Self::Status);
+        }
+        if let Some(signal) = text.strip_prefix("signal ") {
+            return number(signal).map(Self::Signal);
+        }
+        match text.strip_prefix("could not start: ") {
+            Some(why) => Ok(Self::NotStarted(why.to_owned())),
+            None if text == "ended unseen" => Ok(Self::Unknown),
+            None => Err(NotAnExit),
+        }
+    }
+}
+
+/// The number that `text` is, or is followed by words in brackets.
+fn number(text: &str) -> Result<i32, NotAnExit> {
+    let digits = match text.split_once(" (") {
+        Some((digits, words)) if words.ends_with(')') => digits,
+        Some(_) => return Err(NotAnExit),
+        None => text,
+    };
+    digits.parse().map_err(|_| NotAnExit)
 }
 
 /// The name of a signal on Linux, as `kill -l` prints it with its `SIG`.
@@ -122,14 +143,33 @@ mod tests {
             (ExitReason::Signal(9), "signal 9 (SIGKILL)", 137),
             (ExitReason::Signal(31), "signal 31 (SIGSYS)", 159),
             (ExitReason::Signal(40), "signal 40", 168),
-            (ExitReason::OutOfMemory { limit: Some(512 << 20) }, "out of memory (limit 512M)", 137),
-            (ExitReason::OutOfMemory { limit: Some(1537) }, "out of memory (limit 1537B)", 137),
             (ExitReason::NotStarted("no `x` in PATH".into()), "could not start: no `x` in PATH", 127),
             (ExitReason::Unknown, "ended unseen", 1),
         ];
         for (reason, text, code) in cases {
             assert_eq!((reason.to_string().as_str(), reason.code()), (text, code));
         }
+    }
+
+    #[test]
+    fn every_reason_is_read_back_from_its_text() {
+        let numbers = (-1..=256).chain([i32::MIN, i32::MAX]);
+        let counted = numbers.flat_map(|n| [ExitReason::Status(n), ExitReason::Signal(n)]);
+        let told =
+            ["", "no `x` in PATH", "exit status 0", "a: b (c)"].map(|why| ExitReason::NotStarted(why.into()));
+        for reason in counted.chain(told).chain([ExitReason::Unknown]) {
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+    }
+
+    #[test]
+    fn other_words_are_no_reason_and_other_explanations_are() {
+        for text in
+            ["", "gone", "not known", "exit status", "exit status x", "exit status 0 and", "signal 9 (", "0"]
+        {
+            assert_eq!(text.parse::<ExitReason>(), Err(NotAnExit), "{text:?}");
+        }
+        assert_eq!("exit status 127 (no such command)".parse(), Ok(ExitReason::Status(127)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub mod ready;
 mod run_error;
 pub mod supervisor;
 
-pub use exit::ExitReason;
+pub use exit::{ExitReason, NotAnExit};
 pub use instance_state::InstanceState;
 pub use launch::{LaunchCommand, LaunchPlan};
 pub use launch_id::{LaunchId, NotALaunchId};

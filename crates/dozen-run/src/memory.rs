@@ -1,16 +1,14 @@
 //! How much memory the processes inside an instance use.
 //!
-//! Everything inside descends from init, since init is pid 1 of its pid namespace and inherits
-//! every orphan; so the walk starts there. PSS counts a page that three gunicorn workers share
-//! once, not three times. It is readable for processes that we may trace; for the others the
+//! Everything inside descends from init, so the walk starts there. PSS counts a page that three
+//! gunicorn workers share once, not three times. It is readable for processes that we may trace; for the others the
 //! resident set counts, and [`Memory::exact`] says so.
 //!
 //! A process may end between two reads: what is gone counts as nothing.
 
 use std::{fs, io::Read};
 
-/// Most processes counted in one instance: a fork bomb must not hold us up.
-const MOST_PROCESSES: usize = 4096;
+use dozen_sandbox::descendants::{MOST_DESCENDANTS, descendants};
 
 /// Largest `/proc` file read.
 const MOST_BYTES: u64 = 256 << 10;
@@ -29,18 +27,14 @@ pub struct Memory {
 /// The memory of the process `init` (as numbered on the host) and of all its descendants, or
 /// `None` when it is gone.
 pub fn memory_inside(init: u32) -> Option<Memory> {
-    let mut seen = Memory { bytes: 0, exact: true, processes: 0 };
-    let mut waiting = vec![init];
-    while let Some(pid) = waiting.pop() {
-        let Some((bytes, exact)) = memory_of(pid) else { continue };
+    let inside = descendants(init);
+    // Where the walk broke off, what was counted is not all.
+    let is_whole = inside.len() < MOST_DESCENDANTS;
+    let mut seen = Memory { bytes: 0, exact: is_whole, processes: 0 };
+    for (bytes, exact) in inside.into_iter().filter_map(memory_of) {
         seen.bytes += bytes;
         seen.exact &= exact;
         seen.processes += 1;
-        if seen.processes >= MOST_PROCESSES {
-            seen.exact = false;
-            break;
-        }
-        children_of(pid, &mut waiting);
     }
     (seen.processes > 0).then_some(seen)
 }
@@ -54,16 +48,6 @@ fn memory_of(pid: u32) -> Option<(u64, bool)> {
     // A zombie and a process that we may not trace have no rollup; `status` is open to all.
     let status = read_proc(&format!("/proc/{pid}/status"))?;
     Some((field_kib(&status, "VmRSS:").unwrap_or(0), false))
-}
-
-/// Adds the children of every thread of `pid`: a child belongs to the thread that forked it.
-fn children_of(pid: u32, found: &mut Vec<u32>) {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
-    for thread in threads.flatten() {
-        let Some(name) = thread.file_name().to_str().map(str::to_owned) else { continue };
-        let children = read_proc(&format!("/proc/{pid}/task/{name}/children")).unwrap_or_default();
-        found.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-    }
 }
 
 /// The value in bytes of a `Name:   123 kB` line.

@@ -10,6 +10,8 @@
 //! ```
 //!
 //! It belongs to the shim's user alone (0700), so who can name a file in it is that user or root.
+//! A shim refuses any other one. Root may look at the instance of an ordinary user, and then takes
+//! nothing in it for more than that user's word.
 //! Everything is reached through one descriptor: no path is resolved twice, and sockets may lie
 //! deeper than the 108 bytes that an address has.
 
@@ -60,7 +62,8 @@ impl InstanceDir {
         }
     }
 
-    /// Opens the directory; refuses one that another user owns or can enter.
+    /// Opens the directory to look at it; refuses one that other users can enter, and unless we
+    /// are root one that another user owns.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
@@ -68,9 +71,15 @@ impl InstanceDir {
         let me = rustix::process::geteuid();
         let is_private = Mode::from_raw_mode(stat.st_mode) & (Mode::RWXG | Mode::RWXO) == Mode::empty();
         if !(is_private && (stat.st_uid == me.as_raw() || me.is_root())) {
-            return Err(io::Error::other("its owner is another user, or others may enter it"));
+            return Err(not_private());
         }
         Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// The same directory to keep an instance in; refuses one that another user owns, whoever we are.
+    pub(crate) fn require_own(self) -> io::Result<Self> {
+        let owner = rustix::fs::fstat(&self.fd)?.st_uid;
+        if owner == rustix::process::geteuid().as_raw() { Ok(self) } else { Err(not_private()) }
     }
 
     /// Where it is, for messages and for the mount point.
@@ -207,6 +216,10 @@ impl InstanceDir {
             Err(other) => Err(other.into()),
         }
     }
+}
+
+fn not_private() -> io::Error {
+    io::Error::other("its owner is another user, or others may enter it")
 }
 
 fn packet_socket() -> io::Result<OwnedFd> {

@@ -13,7 +13,8 @@
 //! - [`spec`] says what to start, [`client`] starts it and talks to it: this is what control uses.
 //! - [`shim_main`] is the entry of the shim; the binary calls it before any thread exists.
 //! - [`state`], [`protocol`] are the words between the two, also on disk.
-//! - [`support`] says which walls this machine can give, [`listeners`] where an app listens.
+//! - [`support`] says which walls this machine can give, [`listeners`] where an app listens,
+//!   [`descendants`] which processes are inside.
 //!
 //! This crate has all of the project's `unsafe`, in `sys`. It has no network, no store, no async runtime,
 //! and knows nothing of apps, stages or releases.
@@ -24,6 +25,7 @@
 //! their places are marked in `walls`.
 
 pub mod client;
+pub mod descendants;
 mod error;
 mod exit_record;
 mod init;

@@ -8,8 +8,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-/// More processes than this are not looked at.
-const MAX_PROCESSES: usize = 4096;
+use crate::descendants::descendants;
+
 const LISTENING: &str = "0A";
 
 /// The TCP addresses that processes below `init_pid` listen on.
@@ -21,25 +21,6 @@ pub fn listeners_inside(init_pid: u32) -> BTreeSet<SocketAddr> {
     let tables = tables.map(Result::unwrap_or_default);
     let listening = tables.iter().flat_map(|table| table.lines()).filter_map(parse_listener);
     listening.filter(|(_, inode)| sockets.contains(inode)).map(|(address, _)| address).collect()
-}
-
-fn descendants(init_pid: u32) -> Vec<u32> {
-    let mut found = vec![init_pid];
-    let mut next = 0;
-    while next < found.len() && found.len() < MAX_PROCESSES {
-        found.extend(children_of(found[next]));
-        next += 1;
-    }
-    found
-}
-
-fn children_of(pid: u32) -> Vec<u32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists =
-        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
 }
 
 fn sockets_of(pid: u32) -> Vec<u64> {

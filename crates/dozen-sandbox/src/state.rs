@@ -3,14 +3,20 @@
 //! `state.json` in the instance's directory is replaced as a whole before the shim acts on it, so
 //! a shim that adopts continues where the dead one was. It holds no secret.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::SystemTime};
 
+use dozen_model::segment;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     process_identity::ProcessIdentity,
     spec::{Attach, LaunchSpec, StopPolicy},
 };
+
+/// Now, as every time in these words is written: nanoseconds since 1970.
+pub(crate) fn unix_nanos() -> u64 {
+    segment::unix_nanos(SystemTime::now())
+}
 
 /// The state of one instance, over all its incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

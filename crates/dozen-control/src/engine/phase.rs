@@ -52,12 +52,16 @@ pub(super) fn run(change: &mut Change) -> Result<(), ControlError> {
     let began = Instant::now();
     let launch = launched(change, &loaded)?;
     let mut log = PhaseLog::of(change, &launch, &loaded);
-    let reason = match launch.state {
-        LaunchState::Ended => launch.outcome.clone().unwrap_or_default(),
-        _ => finish(change, &launch, (&loaded, began), &mut log)?.to_string(),
+    let (exit, reason) = match launch.state {
+        LaunchState::Ended => (launch.exit(), launch.outcome.clone().unwrap_or_default()),
+        _ => {
+            let exit = finish(change, &launch, (&loaded, began), &mut log)?;
+            let reason = exit.to_string();
+            (Some(exit), reason)
+        }
     };
     log.pass_on_the_rest();
-    if reason != ExitReason::Status(0).to_string() {
+    if !exit.is_some_and(|exit| exit.is_success()) {
         let log_tail = change.control.log_tail(change.key(), &launch, &loaded.config.secrets());
         return Err(ControlError::PhaseFailed { reason, log_tail });
     }

@@ -7,6 +7,7 @@ use dozen_model::{
     names::{InstanceName, ProcessType},
     release::ReleaseNumber,
 };
+use dozen_run::ExitReason;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Store, apps::refuse_doomed, deploys::words, now, word_column};
@@ -61,10 +62,17 @@ pub(crate) struct LaunchRow {
     pub sealed_command: Option<Vec<u8>>,
     /// Who started a one-off process.
     pub who: Option<String>,
-    /// How it ended, for people.
+    /// How it ended, in the words of [`ExitReason`] where that is known, else in others.
     pub outcome: Option<String>,
     /// Unix seconds.
     pub created_at: i64,
+}
+
+impl LaunchRow {
+    /// How its process ended, if that is known.
+    pub(crate) fn exit(&self) -> Option<ExitReason> {
+        self.outcome.as_ref()?.parse().ok()
+    }
 }
 
 const LAUNCH: &str =

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use dozen_model::{digest::Digest, formation::Formation, names::Domain, release::ReleaseNumber};
+use dozen_model::{
+    digest::Digest,
+    formation::Formation,
+    names::{AppName, Domain},
+    release::ReleaseNumber,
+};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
@@ -219,11 +224,17 @@ impl Store {
         Ok(())
     }
 
-    /// Images of all releases.
-    pub(crate) fn all_images(&self) -> Result<BTreeSet<Digest>, ControlError> {
+    /// Images that an app's releases or changes name and no other app's do.
+    pub(crate) fn images_only_of(&self, app: &AppName) -> Result<BTreeSet<Digest>, ControlError> {
         let connection = self.lock();
-        let mut query = connection.prepare_cached("SELECT DISTINCT image FROM releases")?;
-        let rows = query.query_map([], |row| word_column(row, 0))?;
+        let sql = "WITH own AS (SELECT stages.id FROM stages JOIN apps ON apps.id = stages.app
+                                WHERE apps.name = ?1),
+                        named AS (SELECT stage, image FROM releases
+                                  UNION SELECT stage, image FROM deploys WHERE image IS NOT NULL)
+                   SELECT DISTINCT image FROM named WHERE stage IN own
+                     AND image NOT IN (SELECT image FROM named WHERE stage NOT IN own)";
+        let mut query = connection.prepare_cached(sql)?;
+        let rows = query.query_map([app.as_str()], |row| word_column(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

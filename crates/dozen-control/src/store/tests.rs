@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::wire::DeploySource;
 use dozen_model::{digest::Digest, formation::Formation, release::ReleaseNumber};
+use dozen_run::ExitReason;
 
 fn store() -> (tempfile::TempDir, Store, i64) {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +97,7 @@ fn a_launch_goes_on_and_never_back() {
     store.end_launch("a", "gone").unwrap();
     assert!(!store.set_launch_state("a", LaunchState::Draining).unwrap());
     let row = store.launch("a").unwrap().unwrap();
-    assert_eq!((row.state, row.outcome.as_deref()), (LaunchState::Ended, Some("exit status 3")));
+    assert_eq!((row.state, row.exit()), (LaunchState::Ended, Some(ExitReason::Status(3))));
 }
 
 #[test]
@@ -187,6 +188,24 @@ fn images_of_the_last_releases_and_of_what_runs_are_in_use() {
     let used = store.images_in_use(2).unwrap();
     assert!(used.contains(&images[0]) && used.contains(&images[2]) && used.contains(&images[3]));
     assert!(!used.contains(&images[1]), "neither recent nor serving");
+}
+
+#[test]
+fn an_image_is_an_apps_own_while_no_other_app_names_it() {
+    let (_folder, store, stage) = store();
+    store.create_app(&"other".parse().unwrap()).unwrap();
+    let other = store.stages().unwrap().into_iter().find(|row| row.key.id != stage).unwrap().key.id;
+    let [released, built, shared, foreign] = [0_u8, 1, 2, 3].map(|n| Digest::of(&[n]));
+    for (stage, image) in [(stage, &released), (stage, &shared), (other, &shared), (other, &foreign)] {
+        let deploy = queue(&store, stage, DeployKind::Deploy);
+        release(&store, stage, deploy.id, image);
+        store.end_deploy(deploy.id, DeployState::Succeeded, None).unwrap();
+    }
+    let cut_off = queue(&store, stage, DeployKind::Deploy);
+    store.set_deploy_image(cut_off.id, &built).unwrap();
+
+    let own = store.images_only_of(&"blango".parse().unwrap()).unwrap();
+    assert_eq!(own, [released, built].into());
 }
 
 #[test]

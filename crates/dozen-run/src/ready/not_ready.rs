@@ -117,9 +117,6 @@ fn exit_hint(reason: &ExitReason) -> Option<String> {
         ExitReason::Status(126) => {
             "make the file executable and commit that (`git update-index --chmod=+x FILE`)"
         }
-        ExitReason::OutOfMemory { .. } => {
-            "raise `memory` in `[limits]` of `dozen.toml`, or start fewer workers with `WEB_CONCURRENCY`"
-        }
         ExitReason::NotStarted(_) => {
             "check its command in the Procfile: is the package of its program among the dependencies?"
         }

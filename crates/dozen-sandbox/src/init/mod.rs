@@ -27,11 +27,11 @@ use std::{
         unix::fs::FileExt as _,
     },
     path::Path,
-    time::SystemTime,
 };
 
 use rustix::{fs::Mode, process::umask};
 
+pub(crate) use crate::state::unix_nanos;
 use crate::{
     exit_record::{EXIT_RECORD_BYTES, ExitRecord},
     spec::{ByteString, LaunchSpec},
@@ -118,12 +118,6 @@ fn write_record(file: &File, record: &ExitRecord) {
     // One write within one page: it is there as a whole or not at all, and it cannot lack space. If the
     // disk itself is gone, the shim reports an unknown end.
     let _ = file.write_all_at(&record.encode(), 0);
-}
-
-/// Now, in nanoseconds since 1970.
-pub(crate) fn unix_nanos() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

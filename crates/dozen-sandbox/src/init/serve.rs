@@ -11,10 +11,10 @@ use rustix::{
     process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait},
 };
 
-use super::{Cradle, app::Main, orders, orders::Order, unix_nanos, write_record};
+use super::{Cradle, app::Main, orders, orders::Order, write_record};
 use crate::{
     exit_record::ExitRecord,
-    state::{Exit, ExitStatus},
+    state::{Exit, ExitStatus, unix_nanos},
     sys::{peer::uid_of_peer, poll_set::PollSet, signals},
 };
 

@@ -17,10 +17,10 @@ use super::{
     output::Copier,
 };
 use crate::{
-    init::{orders::Order, unix_nanos},
+    init::orders::Order,
     protocol::{Frame, Reply},
     spec::{Attach, TerminalSize},
-    state::{ExitStatus, Phase, StopState},
+    state::{ExitStatus, Phase, StopState, unix_nanos},
     walls,
 };
 

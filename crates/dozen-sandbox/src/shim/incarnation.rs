@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{
     exit_record::ExitRecord,
-    init::{self, Cradle, orders, orders::Order, unix_nanos},
+    init::{self, Cradle, orders, orders::Order},
     instance_dir::ROOT,
     process_identity::ProcessIdentity,
     spec::Restart,
-    state::{Exit, ExitStatus, Phase},
+    state::{Exit, ExitStatus, Phase, unix_nanos},
     streams::{self, KeptEnds},
     sys::fork::{self, Forked},
     walls,

@@ -19,13 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dozen_model::segment::{INDEX_RECORD_BYTES, IndexRecord, index_name, parse_segment_name, segment_name};
+use dozen_model::segment::{
+    self, INDEX_RECORD_BYTES, IndexRecord, index_name, parse_segment_name, segment_name,
+};
 use rustix::{io::Errno, pipe::SpliceFlags};
 
-use crate::{
-    init::unix_nanos,
-    state::{Dropped, LogPlan},
-};
+use crate::state::{Dropped, LogPlan, unix_nanos};
 
 const RETRY: Duration = Duration::from_millis(250);
 /// Index records that wait for space on the disk; beyond these, chunks are merged.
@@ -360,8 +359,7 @@ fn complete_index(dir: &Path, number: u64) {
         let length = index.metadata()?.len();
         let whole = length - length % INDEX_RECORD_BYTES as u64;
         if last_chunk_end(&index, whole)? < data.len() {
-            let at = data.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
-            let at = u64::try_from(at).unwrap_or(u64::MAX);
+            let at = segment::unix_nanos(data.modified()?);
             let record = IndexRecord::Chunk { end: data.len(), at }.encode();
             index.write_all_at(&record, whole)?;
         }

@@ -96,7 +96,8 @@ fn take_over(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<kee
     let spec = if matches!(mode, Mode::End { .. }) { None } else { Some(read_spec()?) };
     spec.iter().try_for_each(LaunchSpec::check).map_err(|reason| reason.to_string())?;
     let opened = if mode == Mode::Start { InstanceDir::create(&dir) } else { InstanceDir::open(&dir) };
-    let dir = opened.map_err(|reason| format!("could not use the directory: {reason}"))?;
+    let dir = opened.and_then(InstanceDir::require_own);
+    let dir = dir.map_err(|reason| format!("could not use the directory: {reason}"))?;
     let lock = take_lock(&dir)?;
     let shim = keep::Shim::new(dir, lock, spec, mode, lifeline)?;
     say_ready().map_err(|reason| format!("could not let go of standard streams: {reason}"))?;

@@ -1,4 +1,4 @@
-//! The app's output: from its pipes to the log, and to whoever is attached.
+//! The app's output: from its pipes or its terminal to the log, and to whoever is attached.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -16,7 +16,7 @@ use crate::{init::orders::Order, protocol::Frame, sys::poll_set::PollSet};
 
 /// At most this much in one turn, so that requests are heard in between.
 const ONE_TURN: usize = 1 << 20;
-/// A turn that brought less than this ends with a pause.
+/// A turn that brought less than this ends with a pause, unless somebody is attached.
 const SHORT: usize = 64 << 10;
 /// At most this much of attached output in one turn.
 const ONE_COPY: usize = 32 << 10;
@@ -33,8 +33,9 @@ impl Copier {
         Ok(Self { read, write })
     }
 
-    /// A copy of what is in `pipe`. The bytes stay there; what was copied leaves it by the log, so
-    /// that a killed shim has not taken anything out.
+    /// A copy of what is in `pipe`; `None` when that is nothing by now, empty when it has ended. The
+    /// bytes stay there; what was copied leaves it by the log, so that a killed shim has not taken
+    /// anything out.
     fn copy(&self, pipe: BorrowedFd<'_>) -> Option<Vec<u8>> {
         match tee(pipe, &self.write, ONE_COPY, SpliceFlags::NONBLOCK) {
             Ok(length) => {
@@ -63,7 +64,7 @@ enum Source {
 }
 
 impl Shim {
-    /// Waits for output unless nobody may take it yet.
+    /// Waits for output unless nobody may take it yet, and for room where input is written.
     pub(super) fn add_streams<'fd>(&self, run: &'fd Run, set: &mut PollSet<'fd>) {
         if self.may_take_output() {
             for end in run.kept.readable() {
@@ -76,7 +77,7 @@ impl Shim {
         }
     }
 
-    /// Moves what is there, and concludes the run once nothing more can come.
+    /// Moves a turn's worth of what is there, and concludes the run once nothing more can come.
     pub(super) fn take_output(&mut self) {
         self.continue_conversation();
         if self.may_take_output() {
@@ -130,8 +131,9 @@ impl Shim {
             }
             Err(Errno::AGAIN) if !run.has_ended => {}
             Err(Errno::INTR) => {}
-            // EIO: the last program on it has closed it. While init lives it may be opened again
-            // (`/dev/tty`), but nothing can be lost by not looking: init keeps it until it is empty.
+            // EIO: the last program on it has closed it. Or the run has ended, and nothing is left.
+            // What a process writes that opens it again (`/dev/tty`) is read by nobody: init is told
+            // not to wait for that.
             _ => {
                 run.kept.terminal = None;
                 run.order(Order::Drained);
@@ -140,7 +142,7 @@ impl Shim {
     }
 }
 
-/// Takes from a pipe to the log exactly what was copied for whoever is attached.
+/// Copies for whoever is attached, and takes exactly that from the pipe to the log.
 fn take_copied(log: &mut LogWriter, pipe: BorrowedFd<'_>, copier: &Copier) -> (Taken, Vec<u8>) {
     let Some(copy) = copier.copy(pipe) else { return (Taken::Nothing, Vec::new()) };
     let mut left = copy.len();

@@ -6,9 +6,9 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::keep::Shim;
 use crate::{
-    init::{orders::Order, unix_nanos},
+    init::orders::Order,
     spec::StopPolicy,
-    state::{Phase, StopState},
+    state::{Phase, StopState, unix_nanos},
 };
 
 /// How long init may take to kill everything before it is killed itself.

@@ -1,4 +1,4 @@
-//! Inherited descriptors: what must not reach init or an app.
+//! Inherited descriptors: what must not reach a shim, init, an app or a server, and what shall.
 
 use std::{
     io,
@@ -10,7 +10,8 @@ use super::checked;
 /// Closes every descriptor above standard error but those in `keep`.
 ///
 /// The caller must never touch an owned descriptor that is not in `keep` again, not even to drop it:
-/// its number may by then be another file's. Processes that call this end by `_exit` or exec.
+/// its number may by then be another file's. A shim owns none yet when it calls this; init, a fork of
+/// the shim, has all of the shim's and ends by `_exit`.
 pub(crate) fn close_all_but(keep: &mut [RawFd]) -> io::Result<()> {
     keep.sort_unstable();
     let mut first: RawFd = 3;
@@ -41,8 +42,9 @@ pub(crate) fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_SETFD takes no pointer; on a number that is not open it answers EBADF.
     let status = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     checked(status.into())?;
-    // SAFETY: it is open, as the call above proved, and above stdio; the shim calls this once, as
-    // its first act, before it owns any other descriptor, so nobody else closes this number.
+    // SAFETY: it is open, as the call above proved, and above stdio, as the arguments' reader made
+    // sure; the shim calls this once, when it has closed all others and before it owns any, so
+    // nobody else closes this number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -14,7 +14,7 @@ use dozen_sandbox::{
     state::{ExitStatus, Phase},
 };
 
-use crate::host::{Host, users, wait_for};
+use crate::host::{Host, User, users, wait_for};
 
 const LINES: usize = 100_000;
 
@@ -355,4 +355,24 @@ fn the_ports_that_an_instance_listens_on_are_found() {
         let found = listeners_inside(init);
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [([127, 0, 0, 1], port).into()]);
     }
+}
+
+#[test]
+fn a_shim_of_root_keeps_nothing_in_another_users_directory() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP: an ordinary user can enter no private directory of another");
+        return;
+    }
+    let host = Host::new(User::Root);
+    std::os::unix::fs::chown(host.instance(), Some(host.app_user.uid), None).unwrap();
+    let before = std::fs::read_dir(host.instance()).unwrap().count();
+
+    for mode in [LaunchMode::Start, LaunchMode::Adopt] {
+        let refused = client::spawn_shim(&host.binary, &host.instance(), &host.python("pass"), mode);
+        let reason = refused.err().map(|refused| refused.to_string()).unwrap_or_default();
+        assert!(reason.contains("its owner is another user"), "{mode:?}: {reason}");
+    }
+    let ended = client::spawn_ending_shim(&host.binary, &host.instance(), None);
+    assert!(ended.is_err_and(|refused| refused.to_string().contains("its owner is another user")));
+    assert_eq!(std::fs::read_dir(host.instance()).unwrap().count(), before, "something was made");
 }
