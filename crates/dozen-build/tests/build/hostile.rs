@@ -68,7 +68,7 @@ fn a_log_has_an_end_and_the_error_its_last_lines(bench: &Bench) {
     let Err(error @ BuildError::StepFailed { .. }) = built else { panic!("it ended well") };
     assert!(error.log_tail().iter().any(|line| line == "at last"), "{:?}", error.log_tail());
     let bytes: usize = heard.lines.iter().map(String::len).sum();
-    assert!(bytes < 8 << 20, "{bytes}");
+    assert!(bytes < 6 << 20, "{bytes}");
     assert!(heard.lines.iter().any(|line| line.contains("the rest is left out")));
     let lengths: Vec<usize> = heard.lines.iter().filter(|line| line.contains("yyyy")).map(String::len).collect();
     // After the name of its step.
