@@ -70,7 +70,8 @@ fn a_log_has_an_end_and_the_error_its_last_lines(bench: &Bench) {
     let bytes: usize = heard.lines.iter().map(String::len).sum();
     assert!(bytes < 6 << 20, "{bytes}");
     assert!(heard.lines.iter().any(|line| line.contains("the rest is left out")));
-    let lengths: Vec<usize> = heard.lines.iter().filter(|line| line.contains("yyyy")).map(String::len).collect();
+    let lengths: Vec<usize> =
+        heard.lines.iter().filter(|line| line.contains("yyyy")).map(String::len).collect();
     // After the name of its step.
     assert!(matches!(lengths[..], [4096..4200]), "one line, cut: {lengths:?}");
 }

@@ -67,6 +67,10 @@ fn an_app_is_gone_wherever_its_destruction_was_cut_off() {
     for barrier in barrier::destroy_names() {
         let app = barrier.replace('.', "-");
         held.host.up(&with_phase(&app));
+        assert_eq!(held.host.get(&app, "/").status, 200);
+        wait_for("an access log", Duration::from_secs(30), || {
+            held.host.state().join("router/access").join(&app).exists().then_some(())
+        });
         let mut destroy = held.host.command(["destroy"]);
         destroy.args([&app, "--confirm", &app]);
         let destroy = held.run_up_to(destroy, &barrier);
