@@ -54,6 +54,7 @@ mod tests {
             redacted("postgres://u:password1@h/d", &["password1", "postgres://u:password1@h/d"]),
             "[redacted]"
         );
+        assert_eq!(redacted("password1-and-more", &["password1", "password1-and-more"]), "[redacted]");
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Stand {
     pub(crate) fn wait_for(&self, what: &str, mut look: impl FnMut() -> bool) {
         let began = std::time::Instant::now();
         while !look() {
-            assert!(began.elapsed() < std::time::Duration::from_secs(10), "waited for {what}");
+            assert!(began.elapsed() < std::time::Duration::from_secs(30), "waited for {what}");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }

@@ -9,7 +9,11 @@ use dozen_control::api::wire::ErrorBody;
 use dozen_model::{hint::Hint, names::NameError};
 
 use crate::{
-    client::ClientError, context::ContextError, daemon::DaemonError, git::GitError, settings::SettingsError,
+    client::ClientError,
+    context::{ContextError, Target},
+    daemon::DaemonError,
+    git::GitError,
+    settings::SettingsError,
     upload::UploadError,
 };
 
@@ -47,6 +51,14 @@ pub(crate) enum CliError {
     /// The server could not be asked.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The connection was lost before a change of a stage had a number to ask for.
+    #[error("{lost}, and nobody has said whether the change was taken")]
+    CutOff {
+        /// How it was lost.
+        lost: ClientError,
+        /// The stage.
+        target: Target,
+    },
     /// It is not clear which app or stage is meant.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -126,7 +138,7 @@ impl CliError {
             Self::OutputClosed => 0,
             Self::Usage { .. } => 2,
             Self::Refused(body) if body.internal => 3,
-            Self::Client(error) if error.is_internal() => 3,
+            Self::Client(error) | Self::CutOff { lost: error, .. } if error.is_internal() => 3,
             Self::System { .. } => 3,
             Self::NotStarted { status, .. } => status.unwrap_or(1),
             _ => 1,
@@ -168,6 +180,14 @@ impl Hint for CliError {
         match self {
             Self::Refused(body) => body.hint.clone(),
             Self::Client(error) => error.hint(),
+            Self::CutOff { target, .. } => {
+                let flags = target.flags();
+                let [changes, instances] = ["builds", "ps"].map(|verb| format!("dozen {verb}{flags}"));
+                Some(format!(
+                    "it may go on all the same: once the server is there again `{changes}` lists it and \
+                     `{instances}` shows what runs; ask again if neither has it"
+                ))
+            }
             Self::Context(error) => error.hint(),
             Self::Settings(error) => error.hint(),
             Self::Git(error) => error.hint(),

@@ -44,6 +44,16 @@ impl Target {
         format!("{}{below}", paths::stage(&self.app, &self.stage))
     }
 
+    /// The flags that name it, from any folder.
+    pub(crate) fn flags(&self) -> String {
+        format!(" -a {}{}", self.app, self.stage_flag())
+    }
+
+    /// The flag of a stage that is not the usual one.
+    pub(crate) fn stage_flag(&self) -> String {
+        if self.stage == StageName::production() { String::new() } else { format!(" -s {}", self.stage) }
+    }
+
     /// The name of the Git repository that pushes of this stage go to.
     pub(crate) fn repository(&self) -> String {
         format!("{}--{}.git", self.app, self.stage)

@@ -184,7 +184,7 @@ impl Work<'_> {
             }
             _ => {
                 view.finish(true);
-                return Err(lost.into());
+                return Err(unnumbered(self.target, lost));
             }
         };
         let deadline = tokio::time::Instant::now() + SERVER_RETURNS;
@@ -220,6 +220,16 @@ fn goes_on(deploy: u64) -> String {
     format!("deploy {deploy} goes on; see `dozen builds`")
 }
 
+/// What is said of work that was asked for and whose number nobody has told.
+///
+/// The newest change of the stage is not taken for it: it may be somebody else's.
+pub(crate) fn unnumbered(target: Option<&Target>, lost: ClientError) -> CliError {
+    match target {
+        Some(target) if lost.is_cut_off() => CliError::CutOff { lost, target: target.clone() },
+        _ => lost.into(),
+    }
+}
+
 /// Asks a stage for long work and follows it.
 pub(crate) async fn carry_out(
     session: &Session,
@@ -229,7 +239,8 @@ pub(crate) async fn carry_out(
     body: Option<Bytes>,
 ) -> Result<Ended, CliError> {
     let mut control = session.control().await?;
-    let lines = control.stream(method, &target.path(below), body).await?;
+    let lines = control.stream(method, &target.path(below), body).await;
+    let lines = lines.map_err(|error| unnumbered(Some(target), error))?;
     let mut view = ProgressView::new(session.out);
     let work = Work { control: &mut control, target: Some(target), again: None, out: session.out };
     follow(work, lines, &mut view).await

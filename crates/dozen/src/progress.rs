@@ -195,3 +195,38 @@ fn print_above(step: &OpenStep, out: &Output, line: &str) {
         None => out.note(line),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a step that has told so many lines.
+    fn view_of(lines: usize) -> ProgressView {
+        let style = Style { colour_out: false, colour_err: false, unicode: false, redraw: false };
+        let mut view = ProgressView::new(Output { style });
+        view.begin("build", "Building");
+        (0..lines).for_each(|number| view.event(&Progress::Log { line: format!("line {number}") }));
+        view
+    }
+
+    fn tail(lines: impl Iterator<Item = usize>) -> Vec<String> {
+        lines.map(|number| format!("line {number}")).collect()
+    }
+
+    #[test]
+    fn a_tail_is_on_the_screen_when_its_lines_were_the_last_to_be_drawn() {
+        let view = view_of(3);
+        assert!(view.has_shown(&tail(1..3)) && view.has_shown(&[]));
+        assert!(view.has_shown(&["line 2".to_owned(), String::new()]), "an empty line is not drawn");
+        assert!(!view.has_shown(&tail(0..2)), "not the last ones");
+        assert!(!view.has_shown(&tail(2..4)));
+    }
+
+    #[test]
+    fn the_lines_of_the_longest_tail_are_remembered_and_no_more() {
+        let view = view_of(LONGEST_TAIL + 50);
+        assert_eq!(view.shown.len(), LONGEST_TAIL);
+        assert!(view.has_shown(&tail(50..LONGEST_TAIL + 50)));
+        assert!(!view.has_shown(&tail(49..LONGEST_TAIL + 50)));
+    }
+}

@@ -62,13 +62,18 @@ fn what_one_app_made_is_used_for_no_other(bench: &Bench) {
 }
 
 fn a_log_has_an_end_and_the_error_its_last_lines(bench: &Bench) {
-    let command = "yes all work and no play | head -c 6000000; echo; echo at last; exit 3";
+    let command = "yes | tr -d '\\\\n' | head -c 50000; echo; yes all work and no play | head -c 6000000; echo; \
+                   echo at last; exit 3";
     let (built, heard) = bench.build(python_app(command).path());
     let Err(error @ BuildError::StepFailed { .. }) = built else { panic!("it ended well") };
     assert!(error.log_tail().iter().any(|line| line == "at last"), "{:?}", error.log_tail());
     let bytes: usize = heard.lines.iter().map(String::len).sum();
-    assert!(bytes < 8 << 20, "{bytes}");
+    assert!(bytes < 6 << 20, "{bytes}");
     assert!(heard.lines.iter().any(|line| line.contains("the rest is left out")));
+    let lengths: Vec<usize> =
+        heard.lines.iter().filter(|line| line.contains("yyyy")).map(String::len).collect();
+    // After the name of its step.
+    assert!(matches!(lengths[..], [4096..4200]), "one line, cut: {lengths:?}");
 }
 
 #[test]

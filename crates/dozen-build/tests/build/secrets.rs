@@ -1,6 +1,13 @@
 //! Build-secret files: they open a private index, and are nowhere afterwards.
 
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use dozen_build::BuiltImage;
 use tempfile::TempDir;
@@ -50,6 +57,12 @@ fn secret_file(folder: &TempDir, name: &str, text: &str) -> std::path::PathBuf {
 fn assert_not_kept(bench: &Bench, built: &BuiltImage) {
     let text = serde_json::to_string(&built.image).unwrap();
     assert!(!text.contains(SECRET), "{text}");
+    // A build's scratch folder is removed behind it.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while fs::read_dir(bench.home.path().join("tmp")).unwrap().next().is_some() {
+        assert!(Instant::now() < deadline, "the scratch folder stays");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     look_through(bench.home.path());
 }
 

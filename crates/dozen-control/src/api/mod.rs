@@ -262,7 +262,7 @@ mod tests {
             let slow_disk = std::thread::spawn(move || {
                 let _held = control.store.hold();
                 begun.send(()).unwrap();
-                end.recv_timeout(std::time::Duration::from_secs(2)).is_ok()
+                end.recv_timeout(std::time::Duration::from_secs(10)).is_ok()
             });
             is_held.recv().unwrap();
             let mut request = request(method, &path, body);

@@ -161,7 +161,9 @@ fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
+    let before = std::fs::read(&path).unwrap();
     assert!(matches!(Store::open(&path), Err(ControlError::NewerSchema { found: 99, .. })));
+    assert!(std::fs::read(&path).unwrap() == before, "it was changed");
 }
 
 #[test]

@@ -288,7 +288,7 @@ fn requests_spread_over_instances_by_what_they_have_in_flight() {
 
 #[test]
 fn who_stalls_an_upload_is_the_one_that_is_blamed() {
-    let host = Host::with(|limits| limits.idle = Duration::from_millis(300));
+    let host = Host::with(|limits| limits.idle = Duration::from_secs(1));
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let app = App::start(move |seen, stream| {
@@ -323,10 +323,10 @@ fn who_stalls_an_upload_is_the_one_that_is_blamed() {
 
 #[test]
 fn a_slow_app_gets_504_and_a_babbling_one_502() {
-    let host = Host::with(|limits| limits.first_byte = Duration::from_millis(200));
+    let host = Host::with(|limits| limits.first_byte = Duration::from_secs(1));
     let app = App::start(|seen, stream| {
         if seen.path() == "/slow" {
-            thread::sleep(Duration::from_secs(1));
+            thread::sleep(Duration::from_secs(5));
         } else if seen.path() == "/half" {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
         } else {

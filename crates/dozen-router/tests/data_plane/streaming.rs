@@ -26,7 +26,7 @@ fn an_event_arrives_before_the_next_one_is_made() {
         for number in 0..3 {
             // In one piece: parts would arrive as parts.
             stream.write_all(format!("9\r\ndata: {number}\n\n\r\n").as_bytes()).unwrap();
-            wait.lock().recv_timeout(Duration::from_secs(10)).unwrap();
+            wait.lock().recv_timeout(Duration::from_secs(30)).unwrap();
         }
         stream.write_all(b"0\r\nX-Done: yes\r\n\r\n").unwrap();
         Then::KeepAlive
@@ -66,7 +66,7 @@ fn an_upload_arrives_while_it_is_sent() {
     assert_eq!(browser.head().unwrap().status, 100);
     for bytes in [*b"half", *b"rest"] {
         browser.stream.write_all(&bytes).unwrap();
-        assert_eq!(parts.recv_timeout(Duration::from_secs(10)).unwrap(), bytes);
+        assert_eq!(parts.recv_timeout(Duration::from_secs(30)).unwrap(), bytes);
     }
     assert_eq!(browser.reply().unwrap().body, "taken");
 }
@@ -235,7 +235,7 @@ fn a_client_that_leaves_ends_its_request_at_the_app() {
     browser.send("GET / HTTP/1.1\r\nHost: one.test\r\n\r\n");
     eventually("the request is in flight", || host.client().in_flight().unwrap()["1"].requests == 1);
     drop(browser);
-    told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap_or(0);
+    told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap_or(0);
     eventually("nothing is in flight", || host.client().in_flight().unwrap()["1"].requests == 0);
     eventually("its log line", || host.access_log("one").contains("status=499"));
     assert!(host.access_log("one").contains("at=info") && host.access_log("one").contains("code=H27"));

@@ -156,7 +156,7 @@ fn a_stop_goes_on_when_the_shim_dies_in_the_middle_of_it() {
     let stand = Stand::new();
     let polite = id("polite");
     let script =
-        "trap 'echo asked; sleep 1; echo bye; exit 4' TERM; echo ready; while :; do sleep 0.02; done";
+        "trap 'echo asked; sleep 3; echo bye; exit 4' TERM; echo ready; while :; do sleep 0.02; done";
     let spec = stand.spec(&polite, &["sh", "-c", script]);
     stand.start(&polite, &spec);
     stand.wait_output(&polite, "ready");
@@ -206,6 +206,7 @@ fn a_kill_is_not_undone_by_an_adoption_at_the_same_time() {
         let stubborn = id(&format!("stubborn-{round}"));
         let spec = stand.spec(&stubborn, &["sh", "-c", "echo begun; while :; do sleep 0.02; done"]);
         stand.start(&stubborn, &spec);
+        stand.wait_output(&stubborn, "begun\n");
         let events = stand.supervisor.subscribe();
         kill_shim(&stand, &stubborn);
 
@@ -229,6 +230,7 @@ fn what_was_removed_is_gone_for_an_adoption_that_is_late() {
     let web = id("web-1");
     let spec = stand.spec(&web, &["sh", "-c", "echo begun; while :; do sleep 0.02; done"]);
     stand.start(&web, &spec);
+    stand.wait_output(&web, "begun\n");
     kill_shim(&stand, &web);
     let removed = || {
         stand.supervisor.kill(&web)?;

@@ -45,7 +45,7 @@ fn an_app_that_ignores_the_stop_signal_is_killed_after_its_grace_period() {
 
     assert_eq!(reason, ExitReason::Signal(9));
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -29,11 +29,12 @@ fn outcome(
 }
 
 const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(1500);
+/// Time enough for a program to start on a busy machine.
+const SHORT: Duration = Duration::from_secs(3);
 
 #[test]
 fn an_app_is_ready_when_it_answers() {
-    let (outcome, answers) = outcome(&["--delay", "300"], LONG, |_| {});
+    let (outcome, answers) = outcome(&["--delay", "1000"], LONG, |_| {});
     let ready = outcome.unwrap();
     assert!(ready.took >= Duration::from_millis(300), "{ready:?}");
     assert_eq!(ready.answer, ProbeAnswer::Answered { status: 200, location: None });
@@ -69,7 +70,7 @@ fn an_app_that_ends_is_not_waited_for() {
     let probe = crate::stand::probe(stand.ports.reserve().unwrap());
     let outcome = wait_ready(&probe, &short, &stand.supervisor, &mut |_| {});
     assert!(matches!(outcome, Err(NotReady::Exited { reason: ExitReason::Status(3), .. })), "{outcome:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn an_app_that_refuses_its_own_host_is_not_ready_and_not_waited_for_long() {
     let not_ready = outcome.unwrap_err();
     assert_eq!(not_ready, NotReady::HostRefused { host: "shop.localhost:1212".into() });
     assert!(not_ready.hint().unwrap().contains("`ALLOWED_HOSTS`: add `shop.localhost`"));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 const PROBE: &str = env!("CARGO_BIN_EXE_run-probe");
 
 /// How long anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stand {
     pub(crate) supervisor: Supervisor,

@@ -172,15 +172,21 @@ impl Shim {
 
     /// Handles what an attached client has sent, as far as the process takes it.
     pub(super) fn converse(&mut self, index: usize) {
-        while self.attachment.takes_input() {
-            let Some(frame) = self.clients[index].next_frame() else { break };
-            self.handle(frame);
-            if !self.attachment.takes_input() {
-                // If the process takes all of it at once, no event will come to go on with the next frame.
-                self.give_input();
+        loop {
+            let frame = if self.attachment.takes_input() { self.clients[index].next_frame() } else { None };
+            match frame {
+                Some(frame) => self.handle(frame),
+                None => {
+                    let was_full = !self.attachment.takes_input();
+                    self.give_input();
+                    // What waits behind it is handled now if the process takes enough of it: once it has
+                    // taken all, no event will come for that.
+                    if !was_full || !self.attachment.takes_input() {
+                        return;
+                    }
+                }
             }
         }
-        self.give_input();
     }
 
     fn handle(&mut self, frame: Frame) {

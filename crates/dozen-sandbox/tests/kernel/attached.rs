@@ -196,7 +196,7 @@ fn a_process_that_lets_go_of_its_terminal_before_it_ends_is_over_with_its_end() 
         // after that must not keep init waiting for a reader.
         let program = "import os, time\nname = os.ttyname(0)\nprint('closing', flush=True)\n\
              for n in range(3): os.close(n)\n\
-             time.sleep(0.3)\nos.write(os.open(name, os.O_WRONLY | os.O_NOCTTY), b'late')\nos._exit(7)";
+             time.sleep(1)\nos.write(os.open(name, os.O_WRONLY | os.O_NOCTTY), b'late')\nos._exit(7)";
         let kept = host.start(&with_terminal(host.python(program)));
         let mut it = Conversation::begin(&host);
         assert_eq!(it.until_exit().0, ExitStatus::Code(7), "{user:?}");
@@ -266,7 +266,7 @@ fn whoever_reads_nothing_does_not_hold_up_a_kill() {
     let asked = std::time::Instant::now();
     client::request(&host.instance(), &Request::Kill {}).unwrap();
     assert_eq!(kept.until_over().last_exit.unwrap().status, ExitStatus::Signal(9));
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
     drop(it);
 }
 
@@ -323,7 +323,7 @@ fn only_one_may_attach_and_only_where_it_is_foreseen() {
 #[test]
 fn a_subscriber_hears_each_state_to_the_last() {
     let host = Host::new(users()[0]);
-    let kept = host.start(&host.python("import time; time.sleep(0.2); raise SystemExit(4)"));
+    let kept = host.start(&host.python("import time; time.sleep(1); raise SystemExit(4)"));
     let mut stream = client::connect(&host.instance()).unwrap();
     stream.write_all(b"{\"do\":\"subscribe\"}\n").unwrap();
     let mut text = String::new();

@@ -25,7 +25,7 @@ fn output_and_error_output_keep_their_order() {
 #[test]
 fn every_byte_is_covered_by_an_index_that_never_goes_back() {
     let host = Host::new(users()[0]);
-    let program = "import sys, time\nfor i in range(20):\n print('line', i, flush=True)\n time.sleep(0.01)";
+    let program = "import sys, time\nfor i in range(20):\n print('line', i, flush=True)\n time.sleep(0.05)";
     host.output_of(&host.python(program));
     let segment = host.segments().pop().unwrap();
     let records = host.index(&segment);
@@ -156,7 +156,7 @@ fn a_gap_at_the_end_of_a_life_is_marked_and_so_is_one_whose_shim_dies() {
         let host = Host::new(User::Root);
         let disk = SmallDisk::under(&host, "logs", "2m");
         let program = "import os, signal, sys, time\n\
-             def more(*_):\n sys.stdout.write('lost line\\n' * 60000)\n sys.stdout.flush()\n time.sleep(1.5)\n sys.exit(3)\n\
+             def more(*_):\n sys.stdout.write('lost line\\n' * 60000)\n sys.stdout.flush()\n time.sleep(3)\n sys.exit(3)\n\
              signal.signal(10, more)\nprint('ready', flush=True)\ntime.sleep(60)";
         let spec = host.python(program);
         let mut kept = host.start(&spec);
@@ -194,12 +194,12 @@ fn a_log_that_reaches_its_limit_loses_its_oldest_segments_and_says_so() {
 #[test]
 fn an_index_that_is_larger_than_its_segment_ends_it() {
     let host = Host::new(users()[0]);
-    let program = "import os, time\nfor i in range(600):\n os.write(1, b'x')\n time.sleep(0.003)";
+    let program = "import os, time\nfor i in range(1000):\n os.write(1, b'x')\n time.sleep(0.003)";
     let mut spec = host.python(program);
     spec.segment_bytes = 4096;
     host.output_of(&spec);
-    assert_eq!(host.log(), vec![b'x'; 600]);
-    assert!(host.segments().len() > 1, "600 bytes with an index of {} records", {
+    assert_eq!(host.log(), vec![b'x'; 1000]);
+    assert!(host.segments().len() > 1, "1000 bytes with an index of {} records", {
         host.segments().iter().map(|segment| host.index(segment).len()).sum::<usize>()
     });
 }

@@ -120,6 +120,9 @@ fn nothing_is_started_that_a_full_disk_cannot_remember() {
     let kept = host.adopt(&spec);
     let state = kept.until("the next life", |state| state.incarnation == 2 && state.phase == Phase::Running);
     assert_eq!(state.last_exit.unwrap().status, ExitStatus::Code(3));
+    // Before the disk goes, and with it the way to the shim: it would be started again for ever.
+    client::request(&host.instance(), &Request::Kill {}).unwrap();
+    kept.until_over();
 }
 
 #[test]

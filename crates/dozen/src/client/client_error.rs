@@ -70,6 +70,11 @@ impl ClientError {
         matches!(self, Self::NotRunning { .. } | Self::Broken(_) | Self::Answer(_))
     }
 
+    /// Whether the connection was lost after a request was sent, so that nobody knows what became of it.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Answer(_) | Self::Ssh { .. })
+    }
+
     /// Whether dozen itself is at fault.
     pub(crate) fn is_internal(&self) -> bool {
         match self {
@@ -95,6 +100,11 @@ impl Hint for ClientError {
             Self::Ssh { status, .. } if status.code() == Some(127) => {
                 Some("install dozen there, in a folder of the `PATH` that ssh sees".to_owned())
             }
+            Self::Broken(_) | Self::Answer(_) => Some(
+                "see with `dozen server status` whether it is there again; a change may have been made all the \
+                 same: look before you ask for it again"
+                    .to_owned(),
+            ),
             Self::NotUnderstood(_) => Some("compare both with `dozen server status`".to_owned()),
             Self::Refused(body) => body.hint.clone(),
             _ => None,

@@ -8,7 +8,7 @@ use crate::{
     cli_error::{CliError, ExitStatus},
     client::ControlClient,
     context::{AppFlags, Target},
-    follow::{Ended, Work, follow},
+    follow::{Ended, Work, follow, unnumbered},
     progress::ProgressView,
     session::Session,
     upload::{CommitChoice, Source},
@@ -79,7 +79,8 @@ pub(super) async fn send(
     let about = source.about.clone();
     let lines = control.upload(&target.path("/deploys"), &about, source.into_body()).await;
     view.finish(lines.is_err());
-    follow(Work { control, target: Some(target), again: None, out: session.out }, lines?, view).await
+    let lines = lines.map_err(|error| unnumbered(Some(target), error))?;
+    follow(Work { control, target: Some(target), again: None, out: session.out }, lines, view).await
 }
 
 /// One line of result: what runs now, and where.

@@ -102,9 +102,8 @@ async fn server(session: &Session, view: &mut ProgressView) -> Result<ControlCli
 /// The verbs that a person wants next.
 fn next_verbs(session: &Session, path: &Path, target: &Target) {
     let here = context::remote_of(".".as_ref()).as_ref() == Some(target);
-    let stage =
-        if target.stage.as_str() == "production" { String::new() } else { format!(" -s {}", target.stage) };
-    let flags = if here { String::new() } else { format!(" -a {}{stage}", target.app) };
+    let stage = target.stage_flag();
+    let flags = if here { String::new() } else { target.flags() };
     let push = if context::remote_of(path).as_ref() == Some(target) {
         (git::push_words(path, "dozen"), "deploy the next commit")
     } else {

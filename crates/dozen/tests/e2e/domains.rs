@@ -24,6 +24,7 @@ fn a_declared_domain_below_the_base_domain_is_left_out_and_costs_nobody_a_route(
         host.up(&declaring("blog", "\"blog.localhost\", \"shop.localhost\", \"blog.example.org\""));
     assert!(deployed.stderr.contains("`shop.localhost` is below the base domain"), "{deployed:#?}");
     assert!(!deployed.stderr.contains("`blog.localhost` is below"), "its own name is its own: {deployed:#?}");
+    // A router that does not answer is waited for so long.
     assert!(began.elapsed() < Duration::from_secs(15), "nobody waited for a router that refuses");
     for name in ["blog.localhost", "shop.localhost", "blog.example.org"] {
         assert_eq!(status(&host, name), 200, "{name}");

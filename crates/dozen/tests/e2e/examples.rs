@@ -38,7 +38,7 @@ fn blango_serves_keeps_its_data_and_sends_mail_from_its_worker() {
 
     run(&["shell", "-c", QUEUE_A_MAIL]);
     host.dozen(["ps", "scale", "-a", "blango", "worker=1"]).succeeds();
-    wait_for("the mail on the worker's console", Duration::from_secs(20), || {
+    wait_for("the mail on the worker's console", Duration::from_secs(60), || {
         let logs = host.dozen(["logs", "-a", "blango", "--ps", "worker.1", "-n", "100"]).succeeds();
         logs.stdout.contains("Subject: A subject to find").then_some(())
     });

@@ -97,7 +97,7 @@ impl TestHost {
 
     fn start_server_by(&mut self, command: Command) {
         self.spawn_server(command);
-        let info = wait_for("the server to answer", Duration::from_secs(20), || self.info());
+        let info = wait_for("the server to answer", Duration::from_secs(30), || self.info());
         let address = info["listen"][0].as_str().expect("an address");
         self.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     }
@@ -131,7 +131,7 @@ impl TestHost {
     /// Waits until control, which was told to stop, has ended.
     pub fn wait_for_control_end(&mut self) {
         let mut server = self.server.take().expect("a server");
-        wait_for("control's end", Duration::from_secs(20), || server.try_wait().expect("its state"));
+        wait_for("control's end", Duration::from_secs(30), || server.try_wait().expect("its state"));
     }
 
     /// Kills control (-9) and waits until it is gone. Router, shims and apps stay.
@@ -223,7 +223,7 @@ impl Drop for TestHost {
             // Not with a panic: what this test has left behind is ended by force then.
             let command = self.command(["server", "start"]);
             self.spawn_server(command);
-            let deadline = Instant::now() + Duration::from_secs(20);
+            let deadline = Instant::now() + Duration::from_secs(30);
             let has_ended = |host: &mut Self| {
                 host.server.as_mut().is_some_and(|server| matches!(server.try_wait(), Ok(Some(_))))
             };

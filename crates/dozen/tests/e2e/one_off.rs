@@ -39,7 +39,7 @@ fn send(child: &Child, signal: Signal) {
 
 /// Its status and what it wrote to stderr, once it has ended.
 fn end_of(mut child: Child) -> (i32, String) {
-    let status = wait_for("its end", Duration::from_secs(20), || child.try_wait().expect("its state"));
+    let status = wait_for("its end", Duration::from_secs(30), || child.try_wait().expect("its state"));
     let mut said = String::new();
     child.stderr.take().expect("its stderr").read_to_string(&mut said).expect("text");
     (status.code().unwrap_or(-1), said)
@@ -62,12 +62,14 @@ fn a_process_that_answers_while_it_reads_gets_all_and_gives_all() {
 #[test]
 fn a_signal_ends_a_caller_whose_process_takes_no_input() {
     let (host, _project) = shop();
-    let mut child = run(&host, &["sleep", "600"]);
+    let mut child = run(&host, &["sh", "-c", "echo ready; exec sleep 600"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("its stdout")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "ready");
     let mut stdin = child.stdin.take().expect("its stdin");
     let flags = fcntl_getfl(stdin.as_fd()).expect("its flags");
     fcntl_setfl(stdin.as_fd(), flags | OFlags::NONBLOCK).expect("not blocking");
     let mut moved = Instant::now();
-    wait_for("a standstill", Duration::from_secs(20), || {
+    wait_for("a standstill", Duration::from_secs(30), || {
         match stdin.write(&[0; 65536]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             other => {
@@ -90,7 +92,7 @@ fn a_caller_who_insists_is_let_go() {
     let mut lines = BufReader::new(child.stdout.take().expect("its stdout")).lines();
     assert_eq!(lines.next().expect("a line").expect("text"), "ready");
     let mut again = 0;
-    wait_for("its end", Duration::from_secs(20), || {
+    wait_for("its end", Duration::from_secs(30), || {
         // Signals of one kind that come too fast are one.
         send(&child, Signal::INT);
         again += 1;

@@ -111,15 +111,16 @@ fn an_ordinary_user_goes_the_whole_way() {
     assert!(person.get().starts_with("mine v2 "));
     let ran = person.dozen(&["run", "--", "sh", "-c", "id -u; echo $ANSWER"]).succeeds();
     assert!(ran.stdout.ends_with("\nmine\n") && !ran.stdout.starts_with("0\n"), "{ran:#?}");
-    let logs = person.dozen(&["logs"]).succeeds();
-    assert!(logs.stdout.contains("app[web.2]: listening"), "{logs:#?}");
+    wait_for("a line of the second instance", Duration::from_secs(30), || {
+        person.dozen(&["logs"]).succeeds().stdout.contains("app[web.2]: listening").then_some(())
+    });
     person.dozen(&["rollback", "v1"]).succeeds();
     assert!(person.get().starts_with("hello v3 "));
 
     person.dozen(&["server", "stop"]).succeeds();
     person.dozen(&["apps"]).fails_with(1);
     person.dozen(&["server", "start", "--detached"]).succeeds();
-    wait_for("the app that went on", Duration::from_secs(10), || {
+    wait_for("the app that went on", Duration::from_secs(30), || {
         person.get().starts_with("hello v3 ").then_some(())
     });
     person.dozen(&["destroy", "shop", "--confirm", "shop"]).succeeds();

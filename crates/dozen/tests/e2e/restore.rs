@@ -41,7 +41,7 @@ fn an_older_database_loses_no_data_of_newer_apps_and_mixes_nothing_up() {
     assert!(log.contains(&folder.display().to_string()), "its place is named: {log}");
     host.up(&with_volume("newer"));
     host.dozen(["run", "-a", "newer", "--", "sh", "-c", "! test -e /data/kept/file"]).succeeds();
-    wait_for("the older app to serve", std::time::Duration::from_secs(10), || {
+    wait_for("the older app to serve", std::time::Duration::from_secs(30), || {
         host.get("older", "/").body.starts_with("hello v1 ").then_some(())
     });
     host.dozen(["config", "set", "-a", "older", "ANSWER=new"]).succeeds();

@@ -70,7 +70,7 @@ mod tests {
         assert!(heard(&manager).is_err(), "nothing answers yet");
         std::fs::remove_file(&api).unwrap();
         let _server = UnixListener::bind(&api).unwrap();
-        manager.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         assert_eq!(heard(&manager).unwrap(), b"READY=1");
     }
 

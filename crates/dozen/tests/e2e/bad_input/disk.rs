@@ -93,7 +93,7 @@ fn a_full_disk_stops_neither_app_nor_server_and_lost_lines_are_counted() {
     insta::assert_snapshot!(page.text);
 
     std::fs::remove_file(disk.filler()).unwrap();
-    let logs = wait_for("the count of lost lines", Duration::from_secs(20), || {
+    let logs = wait_for("the count of lost lines", Duration::from_secs(30), || {
         assert_eq!(host.get("shop", "/").status, 200);
         let logs = host.dozen(["logs", "-a", "shop", "-n", "1000"]).succeeds().stdout;
         logs.contains("were dropped").then_some(logs)

@@ -91,7 +91,7 @@ fn start_with(host: &TestHost, file: &Path, bytes: Option<&[u8]>) -> Ran {
     }
     let mut command = host.command(["server", "start"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(10));
         if Instant::now() > deadline {

@@ -32,7 +32,7 @@ impl Damage {
     /// Waits until the server has found out, and mends it.
     #[track_caller]
     fn mended_when_noticed(self, host: &TestHost, what: &str) {
-        wait_for("the server to notice", Duration::from_secs(10), || {
+        wait_for("the server to notice", Duration::from_secs(30), || {
             let log = fs::read_to_string(host.home().join("server.log")).expect("the server's log");
             log.contains(what).then_some(())
         });
@@ -48,7 +48,7 @@ fn kill_shims(host: &TestHost) {
 
 #[track_caller]
 fn has_a_shim_again(host: &TestHost) {
-    wait_for("another shim", Duration::from_secs(15), || {
+    wait_for("another shim", Duration::from_secs(30), || {
         keepers(host).iter().any(|keeper| !keeper.is_init).then_some(())
     });
 }
@@ -68,7 +68,7 @@ fn an_app_that_cannot_be_taken_over_at_the_start_serves_on_and_is_taken_over_lat
 
     has_a_shim_again(&host);
     assert!(is_alive(app));
-    wait_for("the app in ps", Duration::from_secs(10), || {
+    wait_for("the app in ps", Duration::from_secs(30), || {
         (pid_of(&host, "shop", "web.1") == app).then_some(())
     });
     assert_eq!(host.get("shop", "/").status, 200);

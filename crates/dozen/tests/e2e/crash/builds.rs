@@ -68,7 +68,7 @@ impl Installing {
     #[track_caller]
     fn wait_until_asked(&self) -> TcpStream {
         let (stream, _) =
-            wait_for("the dependency to be built", Duration::from_secs(60), || self.asked.accept().ok());
+            wait_for("the dependency to be built", Duration::from_secs(120), || self.asked.accept().ok());
         stream.set_nonblocking(false).expect("reading that waits");
         stream
     }
@@ -77,7 +77,7 @@ impl Installing {
 /// Waits until whoever asked is dead.
 #[track_caller]
 fn wait_until_dead(mut asked: TcpStream) {
-    asked.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    asked.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
     // The end, or a reset.
     if let Ok(bytes) = asked.read(&mut [0]) {
         assert_eq!(bytes, 0);
@@ -111,7 +111,7 @@ fn an_installation_dies_with_control_and_is_done_again() {
     let asked = installing.wait_until_asked();
     host.kill_control();
     wait_until_dead(asked);
-    wait_for("the walls to fall", Duration::from_secs(10), || {
+    wait_for("the walls to fall", Duration::from_secs(30), || {
         (shims_of_steps(&host).is_empty() && mount_namespaces(&host) == spaces).then_some(())
     });
     host.start_server();
@@ -121,7 +121,7 @@ fn an_installation_dies_with_control_and_is_done_again() {
     host.kill_control();
     shims_of_steps(&host).first().copied().into_iter().for_each(kill);
     wait_until_dead(asked);
-    wait_for("the walls to fall", Duration::from_secs(10), || {
+    wait_for("the walls to fall", Duration::from_secs(30), || {
         (shims_of_steps(&host).is_empty() && mount_namespaces(&host) == spaces).then_some(())
     });
     host.start_server();

@@ -81,11 +81,22 @@ impl HeldHost {
         self.host.start_server();
     }
 
+    /// Waits until whoever has asked for a change has heard its number, which is told beside the work:
+    /// a server that is killed before that leaves a caller who cannot ask again.
+    #[track_caller]
+    fn wait_until_told(&self, barrier: &str) {
+        if barrier::names().iter().any(|name| name == barrier) {
+            // The API answers in turn.
+            self.host.dozen(["server", "status"]).succeeds();
+        }
+    }
+
     /// Kills control while a command has got it to `barrier`, starts it again and waits for the
     /// command's end.
     #[track_caller]
     pub(crate) fn killed_at(&mut self, words: &[&str], barrier: &str) -> Ran {
         let child = self.run_up_to(self.host.command(words.iter().copied()), barrier);
+        self.wait_until_told(barrier);
         self.kill_and_start_again();
         child.wait_with_output().expect("its end").into()
     }
@@ -93,6 +104,7 @@ impl HeldHost {
     /// Kills control while it stands at `barrier`, starts it again and waits for the deploy's end.
     pub(crate) fn deploy_killed_at(&mut self, project: &Project, barrier: &str) -> Ran {
         let child = self.deploy_up_to(project, barrier);
+        self.wait_until_told(barrier);
         self.kill_and_start_again();
         child.wait_with_output().expect("its end").into()
     }
@@ -208,11 +220,12 @@ fn a_deploy_that_waits_in_the_queue_survives_control() {
     let mut third = held.host.command(["up", "."]);
     third.current_dir(project.folder()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let third = third.spawn().expect("the binary");
-    wait_for("the third deploy to queue", Duration::from_secs(10), || {
+    wait_for("the third deploy to queue", Duration::from_secs(30), || {
         let builds = held.host.dozen(["builds", "-a", "shop", "--json"]).succeeds().json();
         (builds.as_array()?.len() == 3).then_some(())
     });
 
+    held.wait_until_told("build.begun");
     held.host.kill_control();
     held.open();
     held.host.start_server();

@@ -67,6 +67,10 @@ fn an_app_is_gone_wherever_its_destruction_was_cut_off() {
     for barrier in barrier::destroy_names() {
         let app = barrier.replace('.', "-");
         held.host.up(&with_phase(&app));
+        assert_eq!(held.host.get(&app, "/").status, 200);
+        wait_for("an access log", Duration::from_secs(30), || {
+            held.host.state().join("router/access").join(&app).exists().then_some(())
+        });
         let mut destroy = held.host.command(["destroy"]);
         destroy.args([&app, "--confirm", &app]);
         let destroy = held.run_up_to(destroy, &barrier);
@@ -79,11 +83,11 @@ fn an_app_is_gone_wherever_its_destruction_was_cut_off() {
         let ran = Ran::from(destroy.wait_with_output().expect("its end"));
         // Before its first event nobody knows whether the server has heard of it.
         assert_eq!(ran.status == 0, barrier != "destroy.recorded", "{barrier}: {ran:#?}");
-        wait_for("the rows to go", Duration::from_secs(10), || {
+        wait_for("the rows to go", Duration::from_secs(30), || {
             let refused = held.host.dozen(["ps", "-a", &app]).fails_with(1);
             refused.stderr.contains("there is no app").then_some(())
         });
-        wait_for("the images to go", Duration::from_secs(5), || {
+        wait_for("the images to go", Duration::from_secs(30), || {
             (names_in(&held.host.state().join("images")) == images).then_some(())
         });
         is_gone(&held.host, &app, &images);
@@ -100,13 +104,13 @@ fn changes_that_wait_end_with_their_app() {
     let second = held.deploy_up_to(&project, "build.begun");
     let mut third = held.host.command(["config", "set", "-a", "shop", "ANSWER=salut"]);
     let third = third.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
-    wait_for("the third change to queue", Duration::from_secs(10), || {
+    wait_for("the third change to queue", Duration::from_secs(30), || {
         let builds = held.host.dozen(["builds", "-a", "shop", "--json"]).succeeds().json();
         (builds.as_array()?.len() == 3).then_some(())
     });
     let mut destroy = held.host.command(["destroy", "shop", "--confirm", "shop"]);
     let destroy = destroy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
-    wait_for("the wish", Duration::from_secs(5), || apps(&held.host).is_empty().then_some(()));
+    wait_for("the wish", Duration::from_secs(30), || apps(&held.host).is_empty().then_some(()));
     held.open();
 
     Ran::from(destroy.wait_with_output().expect("its end")).succeeds();
@@ -130,7 +134,7 @@ fn a_destruction_that_was_cut_off_twice_with_the_router_and_in_a_deploy_ends_too
     let mut destroy = held.host.command(["destroy", "shop", "--confirm", "shop"]);
     let destroy = destroy.stdout(Stdio::null()).stderr(Stdio::null());
     let mut destroy = destroy.spawn().expect("the binary");
-    wait_for("the wish", Duration::from_secs(5), || (apps(&held.host) == ["other"]).then_some(()));
+    wait_for("the wish", Duration::from_secs(30), || (apps(&held.host) == ["other"]).then_some(()));
 
     let router = held.host.router_pid();
     held.host.kill_control();

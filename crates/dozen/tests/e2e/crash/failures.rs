@@ -9,6 +9,9 @@ use crate::{
 const LISTENS_NEVER: &str = "import time\nprint('thinking', flush=True)\ntime.sleep(60)\n";
 const ENDS_AT_ONCE: &str = "print('no database today', flush=True)\nraise SystemExit(5)\n";
 
+/// Time enough for Python to start and to say something on a busy machine.
+const PATIENT: &str = "[health]\ntimeout = \"4s\"\n";
+
 /// A server that answers everything with one status.
 fn answering(status: u16) -> String {
     format!(
@@ -79,31 +82,29 @@ fn a_release_phase_that_exits_3_leaves_what_serves() {
 fn a_release_phase_beyond_its_limit_leaves_what_serves() {
     let served = Served::v1();
     let procfile = "web: /usr/bin/python3 server.py\nrelease: sh -c 'echo migrating slowly; sleep 60'\n";
-    let failed = served.refuses(&[("Procfile", procfile), ("dozen.toml", "[release]\ntimeout = \"1s\"\n")]);
-    says(&failed, &["migrating slowly", "1s"]);
+    let failed = served.refuses(&[("Procfile", procfile), ("dozen.toml", "[release]\ntimeout = \"3s\"\n")]);
+    says(&failed, &["migrating slowly", "3s"]);
 }
 
 #[test]
 fn an_app_that_never_listens_leaves_what_serves() {
     let served = Served::v1();
-    let failed =
-        served.refuses(&[("server.py", LISTENS_NEVER), ("dozen.toml", "[health]\ntimeout = \"1s\"\n")]);
+    let failed = served.refuses(&[("server.py", LISTENS_NEVER), ("dozen.toml", PATIENT)]);
     says(&failed, &["thinking", "listen"]);
 }
 
 #[test]
 fn an_app_whose_health_path_answers_500_leaves_what_serves() {
     let served = Served::v1();
-    let health = "[health]\npath = \"/healthz\"\ntimeout = \"1s\"\n";
-    let failed = served.refuses(&[("server.py", &answering(500)), ("dozen.toml", health)]);
+    let health = format!("{PATIENT}path = \"/healthz\"\n");
+    let failed = served.refuses(&[("server.py", &answering(500)), ("dozen.toml", &health)]);
     says(&failed, &["answering with 500", "500"]);
 }
 
 #[test]
 fn an_app_that_answers_400_to_its_own_host_leaves_what_serves() {
     let served = Served::v1();
-    let failed =
-        served.refuses(&[("server.py", &answering(400)), ("dozen.toml", "[health]\ntimeout = \"1s\"\n")]);
+    let failed = served.refuses(&[("server.py", &answering(400)), ("dozen.toml", PATIENT)]);
     says(&failed, &["answering with 400", "shop.localhost", "ALLOWED_HOSTS"]);
 }
 

@@ -42,7 +42,7 @@ fn half_way() -> TestHost {
         .commit("printer");
     host.up(&project);
     host.dozen(["ps", "scale", "-a", "shop", "worker=1"]).succeeds();
-    wait_for("half of the lines", Duration::from_secs(10), || {
+    wait_for("half of the lines", Duration::from_secs(30), || {
         volume(&host).join("half").exists().then_some(())
     });
     host
@@ -65,11 +65,11 @@ fn let_it_go(host: &TestHost) {
 
 #[track_caller]
 fn all_lines_are_there_once(host: &TestHost) {
-    let row = wait_for("the worker to have ended", Duration::from_secs(20), || {
+    let row = wait_for("the worker to have ended", Duration::from_secs(30), || {
         instances(host, "shop").into_iter().find(|row| row["name"] == "worker.1" && row["state"] == "backoff")
     });
     assert_eq!(row["reason"], "exit status 42", "{row}");
-    let lines = wait_for("the last line", Duration::from_secs(10), || {
+    let lines = wait_for("the last line", Duration::from_secs(30), || {
         let ran = host
             .dozen(["logs", "-a", "shop", "--json", "--source", "app", "-n", "100000", "--ps", "worker.1"])
             .succeeds();

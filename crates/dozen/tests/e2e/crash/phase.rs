@@ -34,7 +34,7 @@ pub(crate) fn noted(host: &TestHost) -> String {
 }
 
 pub(crate) fn wait_until_it_runs(host: &TestHost) {
-    wait_for("the phase to run", Duration::from_secs(10), || (noted(host) == "begun\n").then_some(()));
+    wait_for("the phase to run", Duration::from_secs(30), || (noted(host) == "begun\n").then_some(()));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_release_phase_outlives_control_and_its_result_counts() {
     held.host.kill_control();
     held.open();
     fs::write(volume(&held.host).join("go"), "").expect("the go");
-    wait_for("the phase to end alone", Duration::from_secs(10), || {
+    wait_for("the phase to end alone", Duration::from_secs(30), || {
         (noted(&held.host) == "begun\nended\n").then_some(())
     });
     held.host.start_server();

@@ -54,7 +54,7 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 pub(crate) fn kill(pid: u32) {
     let raw = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
     let _ = rustix::process::kill_process(raw, rustix::process::Signal::KILL);
-    wait_for("a killed process to be gone", Duration::from_secs(10), || (!is_alive(pid)).then_some(()));
+    wait_for("a killed process to be gone", Duration::from_secs(30), || (!is_alive(pid)).then_some(()));
 }
 
 /// Kills the router, every shim and every init of a host that no server answers for.
@@ -91,7 +91,7 @@ pub(crate) fn instances(host: &TestHost, app: &str) -> Vec<Value> {
 /// The main process of an instance, once it is up.
 #[track_caller]
 pub(crate) fn pid_of(host: &TestHost, app: &str, name: &str) -> u32 {
-    wait_for(&format!("{name} to be up"), Duration::from_secs(20), || {
+    wait_for(&format!("{name} to be up"), Duration::from_secs(30), || {
         let all = instances(host, app);
         let found = all.iter().find(|row| row["name"] == name && row["state"] == "up")?;
         found["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
@@ -107,7 +107,7 @@ pub(crate) fn nothing_is_left_over(host: &TestHost, apps: &[&str]) {
         if found.is_empty() {
             return;
         }
-        assert!(began.elapsed() < Duration::from_secs(10), "left over: {found:#?}");
+        assert!(began.elapsed() < Duration::from_secs(30), "left over: {found:#?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

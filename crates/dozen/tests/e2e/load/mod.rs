@@ -27,23 +27,25 @@ fn no_request_is_lost_by_changes_of_any_kind_nor_refused_after_a_crash() {
     blango.assert_nothing_lost(&log, began);
 
     let traffic = blango.traffic();
-    let (killed, away) = blango.kill_main_process();
+    let (gone, away) = blango.kill_main_process();
     let log = traffic.stop();
     let own_start = blango.took("restart");
+    // Under the same load one start may take twice as long as another.
     assert!(
-        away < own_start + Duration::from_secs(1),
+        away < own_start * 2 + Duration::from_secs(2),
         "away for {away:?}, its own start takes {own_start:?}"
     );
     for one in log.0.iter().filter(|one| !one.is_good()) {
         // What the app had taken when it died: nobody may send a POST twice, and a read that two of
         // its dying processes took is not sent a third time.
         assert_eq!(one.outcome, Ok(502), "nothing is refused: {one:?}");
-        assert!(one.sent <= killed + AT_THE_KILL, "what came after the kill is held: {one:?}");
+        assert!(one.sent <= gone + AT_THE_KILL, "what came after the kill is held: {one:?}");
     }
 }
 
-/// The kernel takes connections for a listener a little longer than its process lives.
-const AT_THE_KILL: Duration = Duration::from_millis(300);
+/// The kernel takes connections for a listener a little longer than its process lives: its workers
+/// have it too, and end after it.
+const AT_THE_KILL: Duration = Duration::from_millis(500);
 
 #[test]
 #[ignore = "takes many minutes: `cargo xtask soak deploy`"]
