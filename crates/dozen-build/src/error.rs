@@ -6,7 +6,9 @@
 
 use std::{io, os::unix::ffi::OsStrExt, path::Path};
 
-use dozen_model::{digest::Digest, hint::Hint, manifest::ManifestError, procfile::ProcfileError};
+use dozen_model::{
+    digest::Digest, hint::Hint, manifest::ManifestError, printable::is_harmless, procfile::ProcfileError,
+};
 
 use crate::step::StepEnd;
 
@@ -340,9 +342,8 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
             printable.push('…');
             break;
         }
-        // Controls, and the letters that change the direction or hide text.
-        let hidden = letter.is_control()
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        // A name that looks like another one is not it: joiners are shown here, and so are tabs.
+        let hidden = !is_harmless(letter) || matches!(letter, '\t' | '\u{200c}' | '\u{200d}');
         if hidden { printable.extend(letter.escape_default()) } else { printable.push(letter) }
     }
     printable
@@ -359,8 +360,11 @@ mod tests {
 
     #[test]
     fn hostile_names_are_shown_without_control_characters() {
-        let text = shown(b"a\x1b[31m\n\xffb\xe2\x80\xaec");
-        assert!(!text.contains('\x1b') && !text.contains('\n') && !text.contains('\u{202e}'), "{text}");
+        let text = shown(b"a\x1b[31m\n\xffb\xe2\x80\xaec\xd8\x9c");
+        assert!(
+            !text.contains('\x1b') && !text.contains('\n') && !text.contains(['\u{202e}', '\u{61c}']),
+            "{text}"
+        );
         assert!(shown(&[b'x'; 5000]).chars().count() <= 201);
     }
 }

@@ -32,7 +32,6 @@ mod index;
 mod line;
 mod merge;
 mod platform_log;
-mod printable;
 mod query;
 mod reader;
 mod retention;

@@ -4,10 +4,11 @@
 
 use std::borrow::Cow;
 
+use dozen_model::printable::printable;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{StreamId, printable::printable};
+use crate::StreamId;
 
 /// Who spoke: the app's own process, or dozen about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,9 +75,9 @@ impl LogLine {
 /// Safe to print: control sequences are removed and control characters escaped, also in the
 /// process. With `colour`, the front is coloured and the text keeps the colours it has.
 pub fn format_line(line: &LogLine, colour: bool) -> String {
-    let text = line.text.strip_suffix(b"\r").unwrap_or(&line.text);
-    let text = printable(text, colour);
-    let process = printable(line.process.as_bytes(), false);
+    let text = String::from_utf8_lossy(&line.text);
+    let text = printable(&text, colour);
+    let process = printable(&line.process, false);
     let (time, source) = (line.timestamp(), line.source.as_str());
     if !colour {
         return format!("{time} {source}[{process}]: {text}");

@@ -18,6 +18,7 @@ pub mod hint;
 pub mod image;
 pub mod manifest;
 pub mod names;
+pub mod printable;
 pub mod procfile;
 pub mod release;
 pub mod route_table;

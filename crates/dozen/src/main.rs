@@ -29,7 +29,6 @@ mod follow;
 mod git;
 mod heroku_forms;
 mod output;
-mod printable;
 mod progress;
 mod session;
 mod settings;

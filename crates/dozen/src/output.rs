@@ -1,7 +1,7 @@
 //! What the user sees: results on stdout, everything else on stderr.
 //!
 //! The only place in the workspace that prints (with [`crate::progress`], which draws below what
-//! was printed here). Text that came from elsewhere goes through [`crate::printable`]: an app's log
+//! was printed here). Text that came from elsewhere goes through [`printable`]: an app's log
 //! line cannot move the cursor or retitle the terminal. Colour never carries meaning alone, so
 //! every line reads the same without it. Nobody reading stdout any more ends the verb quietly.
 //!
@@ -13,9 +13,12 @@ use std::{
     io::{self, Write},
 };
 
-use dozen_model::hint::Hint;
+use dozen_model::{
+    hint::Hint,
+    printable::{printable, printable_json},
+};
 
-use crate::{cli_error::CliError, printable::printable, settings::Environment};
+use crate::{cli_error::CliError, settings::Environment};
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -118,13 +121,13 @@ impl Output {
         self.bytes(format!("{line}\n").as_bytes())
     }
 
-    /// A value as JSON, on stdout.
+    /// A value as JSON, on stdout, with nothing in it that a terminal would act on.
     pub(crate) fn json(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value).map_err(|error| CliError::System {
             what: "the answer does not fit into JSON",
             source: error.into(),
         })?;
-        self.result(text)
+        self.result(printable_json(text))
     }
 
     /// Bytes of result, on stdout, as they are.

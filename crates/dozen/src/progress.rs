@@ -17,10 +17,10 @@
 use std::{collections::VecDeque, time::Instant};
 
 use dozen_control::api::wire::Progress;
+use dozen_model::printable::printable;
 
 use crate::{
     output::{Output, Style, Tint},
-    printable::printable,
     time_words::took,
 };
 

@@ -15,7 +15,10 @@ impl Table {
     /// Adds a row.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(
-            cells.into_iter().map(|cell| crate::printable::printable(&cell, false).into_owned()).collect(),
+            cells
+                .into_iter()
+                .map(|cell| dozen_model::printable::printable(&cell, false).into_owned())
+                .collect(),
         );
     }
 

@@ -88,7 +88,7 @@ pub(super) fn tell_urls(ended: Ended, session: &Session, target: &Target) -> Res
         Ended::Well { urls, .. } if !urls.is_empty() => urls.join(" "),
         _ => "deployed".to_owned(),
     };
-    ended.tell(session.out, target, &crate::printable::printable(&what, false))
+    ended.tell(session.out, target, &dozen_model::printable::printable(&what, false))
 }
 
 /// A size for people.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use dozen_control::api::wire::{DoctorCheck, DoctorState, paths};
+use dozen_model::printable::printable;
 
 use crate::{
     cli_error::{CliError, ExitStatus},
     client::ClientError,
     output::Tint,
-    printable::printable,
     session::Session,
     settings::{ServerAddress, Settings},
 };

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use dozen_control::api::wire::{LogRecord, StageStatus};
-use dozen_model::{names::ProcessType, suggestion::nearest};
+use dozen_model::{
+    names::ProcessType,
+    printable::{printable, printable_json},
+    suggestion::nearest,
+};
 use http::Method;
 
 use crate::{
@@ -11,7 +15,6 @@ use crate::{
     client::ControlClient,
     context::{AppFlags, Target},
     output::Tint,
-    printable::printable,
     session::Session,
     time_words::{log_stamp, since},
     verbs::ps::target_of,
@@ -142,7 +145,7 @@ async fn print_all(
         let mut text = String::new();
         for record in &records {
             if args.json {
-                text.push_str(&serde_json::to_string(record).unwrap_or_default());
+                text.push_str(&json_line(record));
             } else {
                 text.push_str(&line(record, session.out.style.colour_out));
             }
@@ -150,6 +153,10 @@ async fn print_all(
         }
         session.out.bytes(text.as_bytes())?;
     }
+}
+
+fn json_line(record: &LogRecord) -> String {
+    printable_json(serde_json::to_string(record).unwrap_or_default())
 }
 
 /// `2026-11-22T10:00:00.123456+00:00 app[web.1]: text`
@@ -191,10 +198,15 @@ mod tests {
             time_ns: 1_795_341_600_123_456_000,
             source: "app".to_owned(),
             process: "web.1".to_owned(),
-            text: "\x1b[31mred\x1b[2J\nnext".to_owned(),
+            text: "\x1b[31mred\x1b[2J\nnext\u{9b}2J\u{61c}".to_owned(),
             continued: false,
         };
-        assert_eq!(line(&record, false), "2026-11-22T10:00:00.123456+00:00 app[web.1]: red next");
-        assert!(line(&record, true).ends_with("\x1b[31mred next\x1b[0m"));
+        assert_eq!(
+            line(&record, false),
+            "2026-11-22T10:00:00.123456+00:00 app[web.1]: red next\\x9b2J\\u{61c}"
+        );
+        assert!(line(&record, true).ends_with("\x1b[31mred next\\x9b2J\\u{61c}\x1b[0m"));
+        let json = json_line(&record);
+        assert!(json.chars().all(dozen_model::printable::is_harmless), "{json:?}");
     }
 }

@@ -146,7 +146,7 @@ async fn list(json: bool, target: &Target, session: &Session) -> Result<ExitStat
     }
     if !status.walls.is_empty() {
         let walls = status.walls.join(", ");
-        session.out.note(format_args!("\nwalls: {}", crate::printable::printable(&walls, false)));
+        session.out.note(format_args!("\nwalls: {}", dozen_model::printable::printable(&walls, false)));
     }
     Ok(ExitStatus::Success)
 }

@@ -64,7 +64,7 @@ pub(crate) async fn up(args: UpArgs, session: &Session) -> Result<ExitStatus, Cl
             let release = release.map(|release| format!(" {release}")).unwrap_or_default();
             session.out.note(format_args!("\n{target}{release} is up"));
             for url in &urls {
-                session.out.result(crate::printable::printable(url, false))?;
+                session.out.result(dozen_model::printable::printable(url, false))?;
             }
             next_verbs(session, &args.path, &target);
             Ok(ExitStatus::Success)

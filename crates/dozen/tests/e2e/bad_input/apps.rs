@@ -107,6 +107,8 @@ fn a_log_line_cannot_write_to_the_terminal() {
         assert!(plain.contains("one red") && plain.contains("two"), "{plain:?}");
         assert_eq!(line.contains('\x1b'), words.contains(&"always"), "colour alone stays: {line:?}");
     }
+    let json = host.dozen(["logs", "-a", "shop", "--json"]).succeeds().stdout;
+    assert!(!json.chars().any(|letter| letter.is_control() && letter != '\n'), "{json:?}");
 }
 
 #[test]
