@@ -41,14 +41,46 @@ pub(crate) fn end_to_end(name: Option<&str>) -> Result<(), TaskError> {
     run_end_to_end(&suite, name)
 }
 
+/// All parts, also behind one that fails: one run tells everything.
 fn all() -> Result<(), TaskError> {
-    run_tests(&["--workspace"], Some("e2e"))?;
-    let suite = build()?;
-    run_end_to_end(&suite, None)?;
-    if is_root() {
-        ordinary_user::run_end_to_end(&suite)?;
+    let mut parts = Parts::default();
+    parts.note("the tests of the crates", run_tests(&["--workspace", "--no-fail-fast"], Some("e2e")));
+    match build() {
+        Ok(suite) => {
+            parts.note("the end-to-end tests", run_end_to_end(&suite, None));
+            if is_root() {
+                let ended = ordinary_user::run_end_to_end(&suite);
+                parts.note("the end-to-end tests as an ordinary user", ended);
+            }
+        }
+        Err(reason) => parts.note("building the end-to-end tests", Err(reason)),
     }
-    Ok(())
+    parts.verdict()
+}
+
+/// What has failed of something that has several parts.
+#[derive(Default)]
+struct Parts {
+    failed: Vec<String>,
+}
+
+impl Parts {
+    fn note(&mut self, part: &str, ended: Result<(), TaskError>) {
+        if let Err(reason) = ended {
+            println!("\nnot well: {part}: {reason}");
+            self.failed.push(format!("{part}: {reason}"));
+        }
+    }
+
+    fn verdict(self) -> Result<(), TaskError> {
+        match self.failed.as_slice() {
+            [] => Ok(()),
+            [only] => Err(TaskError::new(only.clone())),
+            several => {
+                Err(TaskError::new(format!("{} parts:\n  {}", several.len(), several.join("\n  "))))
+            }
+        }
+    }
 }
 
 fn one_room(room: &str) -> Result<(), TaskError> {
@@ -101,4 +133,22 @@ fn run_end_to_end(suite: &EndToEnd, name: Option<&str>) -> Result<(), TaskError>
     let mut tests = crate::task::command(&suite.tests, name);
     tests.args(ordinary_user::TEST_OPTIONS);
     run(tests.env(BINARY_VAR, &suite.dozen).env(EXAMPLES_VAR, repository().join("examples")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_noted_and_those_that_failed_are_named_together() {
+        let mut parts = Parts::default();
+        parts.note("one", Ok(()));
+        assert_eq!(parts.failed.len(), 0);
+        parts.note("two", Err(TaskError::new("ended with exit status: 100")));
+        parts.note("three", Ok(()));
+        parts.note("four", Err(TaskError::new("was not built")));
+        let verdict = parts.verdict().expect_err("two parts failed").to_string();
+        assert_eq!(verdict, "2 parts:\n  two: ended with exit status: 100\n  four: was not built");
+        assert!(Parts::default().verdict().is_ok());
+    }
 }

@@ -138,6 +138,10 @@ impl Control {
             name: launch.name.clone(),
             state: state_word.to_owned(),
             reason: reason.map(|reason| reason.to_string()),
+            starts_again_at: state
+                .as_ref()
+                .and_then(|state| state.starts_again_at())
+                .map(|at| at.div_ceil(1_000_000_000).cast_signed()),
             release: launch.release,
             started_at: reported
                 .map_or(launch.created_at, |state| (state.started_at / 1_000_000_000).cast_signed()),

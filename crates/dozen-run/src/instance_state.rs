@@ -63,16 +63,25 @@ impl InstanceState {
         matches!(self.reported.phase, Phase::Backoff { .. }) && self.reported.incarnation > 0
     }
 
-    /// The state in one word: `starting`, `up`, `stopping`, `backoff`, `crashed` or `exited`.
+    /// When it is started again, in nanoseconds since 1970, if it waits for that.
+    pub fn starts_again_at(&self) -> Option<u64> {
+        match self.reported.phase {
+            Phase::Backoff { until } if self.is_between_lives() => Some(until),
+            _ => None,
+        }
+    }
+
+    /// The state in one word: `starting`, `up`, `stopping`, `crashed` or `exited`.
     ///
-    /// `crashed` is an end that nobody asked for and that was not a success.
+    /// `crashed` is an end that nobody asked for and that was not a success; whether it is started
+    /// again says [`InstanceState::starts_again_at`].
     pub fn word(&self) -> &'static str {
         match self.reported.phase {
             Phase::Running => "up",
             Phase::Stopping => "stopping",
-            Phase::Backoff { .. } if self.is_between_lives() => "backoff",
-            Phase::Starting | Phase::Backoff { .. } => "starting",
-            Phase::Exited => {
+            Phase::Starting => "starting",
+            Phase::Backoff { .. } if !self.is_between_lives() => "starting",
+            Phase::Backoff { .. } | Phase::Exited => {
                 let asked_for = self.reported.stop.is_some();
                 let done = self.last_exit().is_some_and(|reason| reason.is_success());
                 if asked_for || done { "exited" } else { "crashed" }
@@ -136,9 +145,10 @@ mod tests {
     #[test]
     fn a_shims_first_pause_is_no_back_off() {
         let first = state(Phase::Backoff { until: 0 }, 0, None);
-        assert_eq!((first.word(), first.exit_after(0)), ("starting", None));
-        let crashed = state(Phase::Backoff { until: 0 }, 1, Some((5, ExitStatus::Code(3))));
-        assert_eq!((crashed.word(), crashed.exit_after(0)), ("backoff", Some(ExitReason::Status(3))));
+        assert_eq!((first.word(), first.exit_after(0), first.starts_again_at()), ("starting", None, None));
+        let crashed = state(Phase::Backoff { until: 7 }, 1, Some((5, ExitStatus::Code(3))));
+        assert_eq!((crashed.word(), crashed.exit_after(0)), ("crashed", Some(ExitReason::Status(3))));
+        assert_eq!(crashed.starts_again_at(), Some(7));
     }
 
     #[test]
@@ -163,7 +173,9 @@ mod tests {
     #[test]
     fn an_end_that_nobody_asked_for_is_a_crash_unless_it_is_a_success() {
         for (status, word) in [(ExitStatus::Code(0), "exited"), (ExitStatus::Code(1), "crashed")] {
-            assert_eq!(state(Phase::Exited, 1, Some((5, status))).word(), word);
+            for phase in [Phase::Exited, Phase::Backoff { until: 9 }] {
+                assert_eq!(state(phase, 1, Some((5, status))).word(), word);
+            }
         }
         let mut stopped = state(Phase::Exited, 1, Some((5, ExitStatus::Signal(15))));
         stopped.reported.stop = Some(dozen_sandbox::state::StopState { kill_at: 0 });

@@ -87,6 +87,17 @@ impl InstanceDir {
         &self.path
     }
 
+    /// Whether its path leads elsewhere or nowhere: then nobody can reach its sockets any more.
+    ///
+    /// A path that cannot be looked at now may lead there again.
+    pub(crate) fn is_gone(&self) -> bool {
+        let Ok(mine) = rustix::fs::fstat(&self.fd) else { return false };
+        match rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino),
+            Err(reason) => matches!(reason, rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR),
+        }
+    }
+
     /// Makes the mount point of the new root.
     pub(crate) fn make_root(&self) -> io::Result<()> {
         match rustix::fs::mkdirat(&self.fd, ROOT, Mode::RWXU) {

@@ -15,7 +15,8 @@
 //!
 //! kill -9 of it costs nothing: each step is in `state.json` before it is taken, bytes are in the
 //! pipe or in the log, init writes the exit record, and another shim started with `--adopt` goes on
-//! from there. A lock makes sure that there is one at a time.
+//! from there. A lock makes sure that there is one at a time. When the directory is removed, a running app
+//! runs on to its end; then the shim ends too.
 //!
 //! It does not read what the app writes, has no settings of its own, and never touches another instance.
 //!

@@ -65,7 +65,13 @@ impl Shim {
             && self.run.is_none()
             && until_unix(until).is_zero()
         {
-            self.begin_incarnation();
+            if self.dir.is_gone() {
+                // Nobody could find or stop what would be started, and no launch could be written down.
+                self.state.phase = Phase::Exited;
+                self.attachment.stop_waiting();
+            } else {
+                self.begin_incarnation();
+            }
         }
         if self.state.stop.is_some_and(|stop| until_unix(stop.kill_at).is_zero()) {
             self.kill();

@@ -1,6 +1,7 @@
 //! A place of its own for each test: directories, a program with the `shim` entry, and a user.
 
 use std::{
+    cell::RefCell,
     fs::{self, Permissions},
     io::Write as _,
     os::unix::fs::{PermissionsExt as _, chown},
@@ -11,6 +12,7 @@ use std::{
 
 use dozen_model::segment::{IndexRecord, parse_segment_name};
 use dozen_sandbox::{
+    ProcessIdentity,
     client::{self, LaunchMode, Observation, ShimHandle},
     spec::{ByteString, CommandSpec, LaunchSpec, Limits, Network, Restart, StopPolicy, Walls, WallsUser},
     state::{ExitStatus, InstanceState, Phase},
@@ -38,6 +40,8 @@ pub(crate) struct Host {
     /// Who the app is.
     pub(crate) app_user: WallsUser,
     pub(crate) binary: PathBuf,
+    /// Shims that were started, for the end.
+    shims: RefCell<Vec<ProcessIdentity>>,
 }
 
 impl Host {
@@ -57,7 +61,8 @@ impl Host {
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_shim-probe")).arg(&binary).status();
         assert!(copied.unwrap().success());
         let binary = if is_root { as_user(folder.path(), &binary, user) } else { binary };
-        let host = Self { folder, user, app_user: WallsUser { uid, gid }, binary };
+        let app_user = WallsUser { uid, gid };
+        let host = Self { folder, user, app_user, binary, shims: RefCell::default() };
         host.dir("release");
         host.write("release/file", "as built\n");
         host.dir("logs");
@@ -138,12 +143,15 @@ impl Host {
 
     /// A shim that ends the instance and knows no spec.
     pub(crate) fn end(&self, grace: Option<Duration>) -> Kept {
-        let shim = client::spawn_ending_shim(&self.binary, &self.instance(), grace).unwrap();
-        Kept { shim, dir: self.instance() }
+        self.kept(client::spawn_ending_shim(&self.binary, &self.instance(), grace).unwrap())
     }
 
     fn spawn(&self, spec: &LaunchSpec, mode: LaunchMode) -> Kept {
-        let shim = client::spawn_shim(&self.binary, &self.instance(), spec, mode).unwrap();
+        self.kept(client::spawn_shim(&self.binary, &self.instance(), spec, mode).unwrap())
+    }
+
+    fn kept(&self, shim: ShimHandle) -> Kept {
+        self.shims.borrow_mut().extend(ProcessIdentity::of(shim.pid()));
         Kept { shim, dir: self.instance() }
     }
 
@@ -190,10 +198,28 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // A failed test must not leave an instance behind.
-        let _ = client::request(&self.instance(), &dozen_sandbox::protocol::Request::Kill {});
-        if let Ok(Observation::Orphaned(_)) = client::observe(&self.instance()) {
-            let _ = client::spawn_ending_shim(&self.binary, &self.instance(), Some(Duration::ZERO));
+        end_instance(&self.binary, &self.instance());
+        // A shim that is not found there any more.
+        for shim in self.shims.borrow().iter().filter(|shim| shim.exists()) {
+            let pid = rustix::process::Pid::from_raw(shim.pid.cast_signed()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
+    }
+}
+
+/// Ends what lives of an instance, and waits for it: a shim writes its last state into the folder, which
+/// could not be removed meanwhile.
+pub(crate) fn end_instance(binary: &Path, dir: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        match client::observe(dir) {
+            Ok(Observation::Kept(_)) => drop(client::request(dir, &dozen_sandbox::protocol::Request::Kill {})),
+            Ok(Observation::Orphaned(_)) => {
+                drop(client::spawn_ending_shim(binary, dir, Some(Duration::ZERO)));
+            }
+            _ => return,
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -226,7 +252,7 @@ impl Kept {
     }
 
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&InstanceState) -> bool) -> InstanceState {
-        let last = std::cell::RefCell::new(None);
+        let last = RefCell::new(None);
         let look = || {
             last.replace(Some(self.state()));
             last.borrow().clone().filter(|state| holds(state))

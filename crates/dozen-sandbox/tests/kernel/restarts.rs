@@ -55,6 +55,28 @@ fn a_launch_that_fails_is_tried_again_with_a_pause() {
 }
 
 #[test]
+fn a_shim_whose_directory_is_gone_starts_nothing_more_and_ends() {
+    let ended = Host::new(users()[0]);
+    let mut spec = ended.python("raise SystemExit(3)");
+    spec.restart = Restart::Always;
+    let kept = ended.start(&spec);
+    kept.until("a pause", |state| state.incarnation == 2 && matches!(state.phase, Phase::Backoff { .. }));
+    std::fs::remove_dir_all(ended.instance()).unwrap();
+    kept.until_dead();
+
+    let running = Host::new(users()[0]);
+    let mut spec = running.python("import time; time.sleep(60)");
+    spec.restart = Restart::Always;
+    let kept = running.start(&spec);
+    let main = kept.until_running().main.unwrap();
+    std::fs::rename(running.instance(), running.path("elsewhere")).unwrap();
+    assert!(main.exists(), "the app has no part in it");
+    let pid = rustix::process::Pid::from_raw(main.pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    kept.until_dead();
+}
+
+#[test]
 fn each_incarnation_has_fresh_walls() {
     let host = Host::new(users()[0]);
     let program = "import os\nprint(os.listdir('/tmp'))\nopen('/tmp/left', 'w')\nraise SystemExit(1)";

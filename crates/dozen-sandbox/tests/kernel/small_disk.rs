@@ -2,11 +2,15 @@
 
 use std::{fs, io::Write as _, path::PathBuf, process::Command};
 
-use crate::host::{Host, User, users};
+use crate::host::{Host, User, end_instance, users};
 
 const PAGE: usize = 4096;
 
-pub(crate) struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk {
+    path: PathBuf,
+    /// Ends an instance that is kept on it.
+    binary: PathBuf,
+}
 
 impl SmallDisk {
     /// Only root can mount one; the same tests run as root, too.
@@ -21,7 +25,7 @@ impl SmallDisk {
             .arg(&path)
             .status();
         assert!(done.unwrap().success());
-        Self(path)
+        Self { path, binary: host.binary.clone() }
     }
 
     /// Leaves room for nothing.
@@ -43,12 +47,15 @@ impl SmallDisk {
     }
 
     fn ballast(&self) -> PathBuf {
-        self.0.join("ballast")
+        self.path.join("ballast")
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        // Behind the mount nobody finds it any more.
+        let _ = fs::remove_file(self.ballast());
+        end_instance(&self.binary, &self.path);
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
 }

@@ -151,19 +151,28 @@ async fn list(json: bool, target: &Target, session: &Session) -> Result<ExitStat
     Ok(ExitStatus::Success)
 }
 
+/// `crashed: exit status 9, starts again in 8s`; a one-off process with its command.
+fn state_words(instance: &InstanceStatus, now: i64) -> String {
+    let mut words = instance.state.clone();
+    if let Some(reason) = &instance.reason {
+        words.push_str(&format!(": {reason}"));
+    }
+    match instance.starts_again_at {
+        Some(at) if at > now => words.push_str(&format!(", starts again in {}", span(at - now))),
+        Some(_) => words.push_str(", starts again now"),
+        None => {}
+    }
+    if let Some(command) = &instance.command {
+        words.push_str(&format!(" ({command})"));
+    }
+    words
+}
+
 fn cells(instance: &InstanceStatus) -> [String; 8] {
     let dash = || "-".to_owned();
-    let state = match &instance.reason {
-        Some(reason) => format!("{}: {reason}", instance.state),
-        None => instance.state.clone(),
-    };
-    let state = match &instance.command {
-        Some(command) => format!("{state} ({command})"),
-        None => state,
-    };
     [
         instance.name.to_string(),
-        state,
+        state_words(instance, now()),
         instance.release.to_string(),
         span(now() - instance.started_at),
         instance.restarts.to_string(),
@@ -212,5 +221,28 @@ mod tests {
         for bad in ["", "web.0", "a/b", "web?x=1"] {
             assert!(target_of(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_crashed_instance_says_why_and_when_it_starts_again() {
+        let mut worker = InstanceStatus {
+            name: "worker.1".parse().unwrap(),
+            state: "crashed".into(),
+            reason: Some("exit status 9".into()),
+            starts_again_at: Some(108),
+            release: "v1".parse().unwrap(),
+            started_at: 90,
+            restarts: 4,
+            memory: None,
+            pid: None,
+            endpoint: None,
+            in_flight: None,
+            command: None,
+            who: None,
+        };
+        assert_eq!(state_words(&worker, 100), "crashed: exit status 9, starts again in 8s");
+        assert_eq!(state_words(&worker, 108), "crashed: exit status 9, starts again now");
+        (worker.starts_again_at, worker.command) = (None, Some("sh".into()));
+        assert_eq!(state_words(&worker, 100), "crashed: exit status 9 (sh)");
     }
 }

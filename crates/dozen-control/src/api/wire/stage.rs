@@ -211,10 +211,13 @@ pub struct StageStatus {
 pub struct InstanceStatus {
     /// `web.1`, `run.3`.
     pub name: InstanceName,
-    /// `starting`, `up`, `draining`, `stopping`, `backoff`, `crashed`, `exited`.
+    /// `starting`, `up`, `draining`, `stopping`, `crashed`, `exited`.
     pub state: String,
-    /// Why, for `backoff`, `crashed` and `exited`: `exit status 42`, `signal 9`.
+    /// Why, for `crashed` and `exited`: `exit status 42`, `signal 9`.
     pub reason: Option<String>,
+    /// Unix seconds of its next start, while a crashed or exited instance waits for that.
+    #[serde(default)]
+    pub starts_again_at: Option<i64>,
     /// Its release.
     pub release: ReleaseNumber,
     /// Unix seconds of its last start.

@@ -124,9 +124,14 @@ fn an_app_that_keeps_dying_says_why_in_ps() {
     let row = wait_for("the worker to wait for its next start", Duration::from_secs(30), || {
         instances(&host, "shop")
             .into_iter()
-            .find(|row| row["name"] == "worker.1" && row["state"] == "backoff")
+            .find(|row| row["name"] == "worker.1" && row["state"] == "crashed")
     });
     assert_eq!(row["reason"], "signal 11 (SIGSEGV)", "{row}");
+    assert!(row["starts_again_at"].is_i64(), "{row}");
+    let said = "crashed: signal 11 (SIGSEGV), starts again in ";
+    wait_for("the reason and the next start in `ps`", Duration::from_secs(10), || {
+        host.dozen(["ps", "-a", "shop"]).succeeds().stdout.contains(said).then_some(())
+    });
 }
 
 #[test]

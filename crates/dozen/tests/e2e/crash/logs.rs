@@ -66,7 +66,7 @@ fn let_it_go(host: &TestHost) {
 #[track_caller]
 fn all_lines_are_there_once(host: &TestHost) {
     let row = wait_for("the worker to have ended", Duration::from_secs(30), || {
-        instances(host, "shop").into_iter().find(|row| row["name"] == "worker.1" && row["state"] == "backoff")
+        instances(host, "shop").into_iter().find(|row| row["name"] == "worker.1" && row["state"] == "crashed")
     });
     assert_eq!(row["reason"], "exit status 42", "{row}");
     let lines = wait_for("the last line", Duration::from_secs(30), || {
