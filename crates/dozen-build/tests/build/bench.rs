@@ -123,6 +123,12 @@ impl StepRunner for Overheard {
     }
 }
 
+/// The uv that a build in this home has fetched.
+pub(crate) fn uv_of(bench: &Bench) -> PathBuf {
+    let tools = fs::read_dir(bench.home.path().join("cache/tools")).expect("a build that fetched uv");
+    tools.flatten().map(|entry| entry.path().join("uv")).find(|uv| uv.is_file()).expect("uv")
+}
+
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

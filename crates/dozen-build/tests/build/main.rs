@@ -11,6 +11,7 @@ mod export;
 mod hostile;
 mod index;
 mod layer_store;
+mod locks;
 mod pythons;
 mod secrets;
 mod tools;

@@ -6,7 +6,7 @@ use dozen_build::{BuildError, BuiltImage};
 use dozen_model::{hint::Hint, image::LayerRole};
 use tempfile::TempDir;
 
-use crate::bench::{Bench, Heard, tree, whole, write_files};
+use crate::bench::{Bench, Heard, tree, uv_of, whole, write_files};
 
 fn built(bench: &Bench, folder: &Path) -> (BuiltImage, Heard) {
     let (result, heard) = bench.build(folder);
@@ -166,10 +166,8 @@ fn uwsgi_is_compiled_from_source() {
 
 /// Locks with the uv that the build itself uses.
 fn lock(bench: &Bench, folder: &Path) {
-    let tools = bench.home.path().join("cache/tools");
-    let uv = std::fs::read_dir(tools).unwrap().flatten().next().unwrap().path().join("uv");
     let cache = TempDir::new().unwrap();
-    let output = Command::new(uv)
+    let output = Command::new(uv_of(bench))
         .args(["lock", "--python", "3.11"])
         .env("UV_CACHE_DIR", cache.path())
         .current_dir(folder)
