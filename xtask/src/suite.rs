@@ -76,9 +76,7 @@ impl Parts {
         match self.failed.as_slice() {
             [] => Ok(()),
             [only] => Err(TaskError::new(only.clone())),
-            several => {
-                Err(TaskError::new(format!("{} parts:\n  {}", several.len(), several.join("\n  "))))
-            }
+            several => Err(TaskError::new(format!("{} parts:\n  {}", several.len(), several.join("\n  ")))),
         }
     }
 }

@@ -359,6 +359,7 @@ fn the_ports_that_an_instance_listens_on_are_found() {
 }
 
 #[test]
+#[expect(clippy::disallowed_macros, reason = "says what is left out")]
 fn a_shim_of_root_keeps_nothing_in_another_users_directory() {
     if !rustix::process::geteuid().is_root() {
         println!("SKIP: an ordinary user can enter no private directory of another");

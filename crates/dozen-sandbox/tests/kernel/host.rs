@@ -213,7 +213,9 @@ pub(crate) fn end_instance(binary: &Path, dir: &Path) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
         match client::observe(dir) {
-            Ok(Observation::Kept(_)) => drop(client::request(dir, &dozen_sandbox::protocol::Request::Kill {})),
+            Ok(Observation::Kept(_)) => {
+                drop(client::request(dir, &dozen_sandbox::protocol::Request::Kill {}))
+            }
             Ok(Observation::Orphaned(_)) => {
                 drop(client::spawn_ending_shim(binary, dir, Some(Duration::ZERO)));
             }
