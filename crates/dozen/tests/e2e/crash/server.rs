@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::processes::{instances, is_alive, keepers, nothing_is_left_over, pid_of};
+use super::{
+    processes::{instances, is_alive, keepers, nothing_is_left_over, pid_of},
+    serving,
+};
 use crate::{
     client,
     host::{TestHost, wait_for},
@@ -62,9 +65,7 @@ fn a_server_that_starts_while_the_old_router_ends_its_last_request_serves_at_onc
 
 #[test]
 fn a_request_at_an_instance_that_drains_outlives_the_server_that_drained_it() {
-    let mut host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let old = pid_of(&host, "shop", "web.1");
+    let (mut host, old) = serving();
     let mut write = TcpStream::connect((Ipv4Addr::LOCALHOST, host.port())).expect("the router");
     let head = "POST / HTTP/1.1\r\nHost: shop.localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\n";
     write.write_all(format!("{head}ab").as_bytes()).expect("half a request");
@@ -180,9 +181,7 @@ fn a_host_whose_server_cannot_start_again_leaves_no_process_to_the_next_test() {
 
 #[test]
 fn an_idle_control_that_is_killed_again_and_again_costs_no_request() {
-    let mut host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let app = pid_of(&host, "shop", "web.1");
+    let (mut host, app) = serving();
     let load = super::load::Load::on(&host, "shop");
     for _ in 0..5 {
         host.kill_control();
