@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dozen_build::{spare_pythons::own_pythons_of, store::LayerStore};
-use dozen_model::image::Image;
+use dozen_model::{digest::Digest, image::Image};
 
 use crate::{
     control::{Control, build_error},
@@ -51,19 +51,26 @@ impl Control {
         let kept: Vec<Image> = images.iter().filter_map(|digest| self.layers.image(digest)).collect();
         let layers = kept.iter().flat_map(|image| &image.layers).map(|layer| layer.digest.clone()).collect();
         let pruned = LayerStore::prune(&self.layers, &layers, CACHE_BUDGET).map_err(build_error)?;
-        // Also those that no row names: a change cut off before it was recorded, or an older database.
-        for digest in self.layers.images().map_err(build_error)? {
-            let is_whole = |image: Image| image.layers.iter().all(|layer| self.layers.has(&layer.digest));
-            if !images.contains(&digest) && !self.layers.image(&digest).is_some_and(is_whole) {
-                self.layers.remove_unleased_image(&digest).map_err(build_error)?;
-            }
-        }
+        self.remove_broken_images(&images)?;
         if pruned.bytes > 0 {
             tracing::info!(layers = pruned.removed.len(), bytes = pruned.bytes, "removed unused layers");
         }
         let pythons = self.layers.prune_pythons(&own_pythons_of(&kept), spare_python).map_err(build_error)?;
         if !pythons.is_empty() {
             tracing::info!(?pythons, "removed unused Pythons");
+        }
+        Ok(())
+    }
+
+    /// Removes images that lack a layer or cannot be read, but for those in use. Another one may stand
+    /// in no row and be whole: a change was cut off before it was recorded, or the database is an
+    /// older one.
+    fn remove_broken_images(&self, in_use: &BTreeSet<Digest>) -> Result<(), ControlError> {
+        let is_whole = |image: Image| image.layers.iter().all(|layer| self.layers.has(&layer.digest));
+        for digest in self.layers.images().map_err(build_error)? {
+            if !in_use.contains(&digest) && !self.layers.image(&digest).is_some_and(is_whole) {
+                self.layers.remove_unleased_image(&digest).map_err(build_error)?;
+            }
         }
         Ok(())
     }
@@ -86,8 +93,8 @@ impl Control {
         Ok(())
     }
 
-    /// At the start: removes uploads, builds and instances that nothing in the store owns. Data and
-    /// logs are kept ([`crate::strays`]).
+    /// At the start: removes uploads, builds and instances that nothing in the store owns, and broken
+    /// images. Data and logs are kept ([`crate::strays`]).
     pub(crate) fn sweep(&self) -> Result<(), ControlError> {
         let open: BTreeSet<String> = self.store.open_deploy_ids()?.iter().map(ToString::to_string).collect();
         for folder in ["incoming", "builds"] {
@@ -107,7 +114,7 @@ impl Control {
                 let _ = self.supervisor.remove(&id);
             }
         }
-        Ok(())
+        self.remove_broken_images(&self.store.images_in_use(KEPT_RELEASES)?)
     }
 }
 

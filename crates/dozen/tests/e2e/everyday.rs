@@ -23,6 +23,20 @@ fn shop() -> (TestHost, Project) {
     (host, project)
 }
 
+/// A command that a Python script starts on a terminal.
+fn on_a_terminal(host: &TestHost, script: &str, words: &[&str]) -> Command {
+    let dozen = host.command(words.iter().copied());
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", script]).arg(dozen.get_program()).args(words);
+    for (name, value) in dozen.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// A command inside the current release, which must succeed; what it printed.
 #[track_caller]
 fn inside(host: &TestHost, script: &str) -> String {
@@ -195,12 +209,9 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 #[test]
 fn a_server_runs_on_a_terminal_until_ctrl_c_and_says_that_it_ends() {
     let host = TestHost::without_server();
-    let dozen = host.command(["server", "start"]);
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", SERVER_TERMINAL]).arg(dozen.get_program()).args(["server", "start"]);
-    let told = dozen.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut command = on_a_terminal(&host, SERVER_TERMINAL, &["server", "start"]);
     // As in most terminals: one that knows colour, and nothing that forbids it.
-    command.envs(told).env_remove("NO_COLOR").env_remove("DOZEN_RUN").env("TERM", "xterm-256color");
+    command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
     let ran = Ran::from(command.output().expect("python3")).succeeds();
     assert!(ran.stdout.contains("ending: the router finishes what it holds"), "{ran:#?}");
     assert_eq!(host.dozen(["server", "status"]).status, 1, "it is gone");
@@ -269,22 +280,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 #[test]
 fn a_one_off_process_has_the_callers_terminal_its_size_and_its_keys() {
     let (host, _project) = shop();
-    let dozen = host.command(["run"]);
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", TERMINAL]).arg(dozen.get_program());
-    command.args([
-        "run",
-        "--",
-        "sh",
-        "-c",
-        "stty size; test -t 0 && echo a terminal; while :; do sleep 0.05; stty size; done",
-    ]);
-    for (name, value) in dozen.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let script = "stty size; test -t 0 && echo a terminal; while :; do sleep 0.05; stty size; done";
+    let mut command = on_a_terminal(&host, TERMINAL, &["run", "--", "sh", "-c", script]);
     let ran = Ran::from(command.env("TERM", "xterm").output().expect("python3")).fails_with(130);
     for shown in ["24 80\r\n", "a terminal\r\n", "50 132\r\n"] {
         assert!(ran.stdout.contains(shown), "{shown:?}: {ran:#?}");

@@ -1,6 +1,6 @@
 //! An older database in the place of a newer one: nothing that it does not know of is lost.
 
-use std::fs;
+use std::{collections::BTreeSet, ffi::OsString, fs};
 
 use crate::{
     host::{TestHost, wait_for},
@@ -9,7 +9,10 @@ use crate::{
 
 fn with_volume(name: &str) -> Project {
     let project = Project::small(name);
-    project.write("dozen.toml", "[services.data]\nkind = \"volume\"\npath = \"/data/kept\"\n");
+    // Two apps, two images.
+    project
+        .write("note", name)
+        .write("dozen.toml", "[services.data]\nkind = \"volume\"\npath = \"/data/kept\"\n");
     project.commit("with a volume");
     project
 }
@@ -32,8 +35,10 @@ fn an_older_database_loses_no_data_of_newer_apps_and_mixes_nothing_up() {
     host.dozen(["server", "stop", "--all"]).succeeds();
     host.wait_for_control_end();
     fs::copy(&backup, &database).unwrap();
+    let images = images(&host);
     host.start_server();
 
+    assert_eq!(images, self::images(&host), "the newer database may come back");
     let kept = files_named(&host, "file");
     assert_eq!(kept.len(), 1, "{kept:?}");
     let log = fs::read_to_string(host.home().join("server.log")).unwrap();
@@ -48,6 +53,11 @@ fn an_older_database_loses_no_data_of_newer_apps_and_mixes_nothing_up() {
     assert!(host.get("older", "/").body.starts_with("new v2 "), "it was waited for");
     let events = fs::read_to_string(host.state().join("deploys/older/production/2.ndjson")).unwrap();
     assert_eq!(events.matches("\"finished\"").count(), 1, "those of the forgotten one are gone: {events}");
+}
+
+fn images(host: &TestHost) -> BTreeSet<OsString> {
+    let images = fs::read_dir(host.state().join("images")).unwrap().flatten();
+    images.map(|image| image.file_name()).collect()
 }
 
 fn files_named(host: &TestHost, name: &str) -> Vec<std::path::PathBuf> {

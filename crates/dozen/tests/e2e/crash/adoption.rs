@@ -3,15 +3,11 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use super::{
-    deploys::HeldHost,
-    phase::{noted, slow_phase, wait_until_it_runs},
-    processes::{is_alive, keepers, kill, nothing_is_left_over, pid_of},
-    volume,
+    phase::RunningPhase,
+    processes::{is_alive, keepers, kill_shims, nothing_is_left_over, pid_of},
+    serving,
 };
-use crate::{
-    host::{Ran, TestHost, wait_for},
-    project::Project,
-};
+use crate::host::{TestHost, wait_for};
 
 /// The state of the only instance, which nobody can read until this is mended.
 struct Damage {
@@ -40,12 +36,6 @@ impl Damage {
     }
 }
 
-fn kill_shims(host: &TestHost) {
-    for shim in keepers(host).iter().filter(|keeper| !keeper.is_init) {
-        kill(shim.pid);
-    }
-}
-
 #[track_caller]
 fn has_a_shim_again(host: &TestHost) {
     wait_for("another shim", Duration::from_secs(30), || {
@@ -55,9 +45,7 @@ fn has_a_shim_again(host: &TestHost) {
 
 #[test]
 fn an_app_that_cannot_be_taken_over_at_the_start_serves_on_and_is_taken_over_later() {
-    let mut host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let app = pid_of(&host, "shop", "web.1");
+    let (mut host, app) = serving();
     host.kill_control();
     kill_shims(&host);
     let damage = Damage::done(&host);
@@ -77,9 +65,7 @@ fn an_app_that_cannot_be_taken_over_at_the_start_serves_on_and_is_taken_over_lat
 
 #[test]
 fn an_app_whose_dead_shim_cannot_be_replaced_at_once_gets_one_later() {
-    let host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let app = pid_of(&host, "shop", "web.1");
+    let (host, app) = serving();
     let damage = Damage::done(&host);
 
     kill_shims(&host);
@@ -92,21 +78,18 @@ fn an_app_whose_dead_shim_cannot_be_replaced_at_once_gets_one_later() {
 
 #[test]
 fn a_release_phase_that_cannot_be_taken_over_at_once_goes_on_and_its_result_counts() {
-    let mut held = HeldHost::start();
-    let project = slow_phase("shop");
-    let deploy = held.deploy_up_to(&project, "release-phase.started");
-    wait_until_it_runs(&held.host);
+    let mut phase = RunningPhase::start();
+    let host = &mut phase.held.host;
 
-    held.host.kill_control();
-    kill_shims(&held.host);
-    let damage = Damage::done(&held.host);
-    held.open();
-    held.host.start_server();
-    damage.mended_when_noticed(&held.host, "could not take over the release phase");
-    has_a_shim_again(&held.host);
-    fs::write(volume(&held.host).join("go"), "").expect("the go");
+    host.kill_control();
+    kill_shims(host);
+    let damage = Damage::done(host);
+    phase.held.open();
+    let host = &mut phase.held.host;
+    host.start_server();
+    damage.mended_when_noticed(host, "could not take over the release phase");
+    has_a_shim_again(host);
+    phase.let_go();
 
-    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
-    assert_eq!(noted(&held.host), "begun\nended\n");
-    nothing_is_left_over(&held.host, &["shop"]);
+    phase.ends_well();
 }

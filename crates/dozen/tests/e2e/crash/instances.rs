@@ -4,7 +4,8 @@ use std::{fs, time::Duration};
 
 use super::{
     load::Load,
-    processes::{instances, is_alive, keepers, kill, nothing_is_left_over, pid_of},
+    processes::{instances, is_alive, keepers, kill, kill_keepers, nothing_is_left_over, pid_of},
+    serving,
 };
 use crate::{
     client,
@@ -14,12 +15,7 @@ use crate::{
 
 /// Ends everything of a host whose control is dead already, as a reboot would.
 pub(crate) fn pull_the_plug(host: &TestHost, router: u32) {
-    for keeper in keepers(host).iter().filter(|keeper| !keeper.is_init) {
-        kill(keeper.pid);
-    }
-    for keeper in keepers(host) {
-        kill(keeper.pid);
-    }
+    kill_keepers(host);
     kill(router);
     fs::remove_dir_all(host.state().join("run")).expect("the run folder");
 }
@@ -37,9 +33,7 @@ fn has_logged(host: &TestHost, app: &str, text: &str) -> bool {
 
 #[test]
 fn a_killed_shim_costs_no_request_and_its_app_logs_on() {
-    let host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let app = pid_of(&host, "shop", "web.1");
+    let (host, app) = serving();
     let load = Load::on(&host, "shop");
     for round in 0..3 {
         let killed = shim(&host);
@@ -60,13 +54,8 @@ fn a_killed_shim_costs_no_request_and_its_app_logs_on() {
 
 #[test]
 fn a_killed_shim_with_its_init_is_an_instance_that_starts_again() {
-    let host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let before = pid_of(&host, "shop", "web.1");
-    let all = keepers(&host);
-    for keeper in all.iter().filter(|one| !one.is_init).chain(all.iter().filter(|one| one.is_init)) {
-        kill(keeper.pid);
-    }
+    let (host, before) = serving();
+    kill_keepers(&host);
     wait_for("the app to be started again", Duration::from_secs(30), || {
         let up = instances(&host, "shop").into_iter().find(|row| row["state"] == "up");
         up.filter(|row| row["pid"] != before)
@@ -77,9 +66,7 @@ fn a_killed_shim_with_its_init_is_an_instance_that_starts_again() {
 
 #[test]
 fn an_instance_of_which_nothing_is_left_is_replaced() {
-    let host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let before = pid_of(&host, "shop", "web.1");
+    let (host, before) = serving();
     let all = keepers(&host);
     let (shim, init) = (shim(&host), all.iter().find(|one| one.is_init).expect("an init"));
     fs::remove_dir_all(host.state().join("run/i").join(&init.launch)).expect("its folder");
@@ -93,9 +80,7 @@ fn an_instance_of_which_nothing_is_left_is_replaced() {
 
 #[test]
 fn an_app_that_dies_while_control_is_dead_is_started_again_without_it() {
-    let mut host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let killed = pid_of(&host, "shop", "web.1");
+    let (mut host, killed) = serving();
     host.kill_control();
 
     kill(killed);

@@ -22,6 +22,14 @@ use std::path::PathBuf;
 
 use crate::{host::TestHost, project::Project};
 
+/// A host that runs the small app `shop`, and the pid of that.
+fn serving() -> (TestHost, u32) {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let app = processes::pid_of(&host, "shop", "web.1");
+    (host, app)
+}
+
 /// A small app whose release phase appends a line to a file on a volume.
 fn with_phase(name: &str) -> Project {
     let project = Project::small(name);

@@ -4,12 +4,13 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
+    process::Child,
     time::Duration,
 };
 
 use super::{
     deploys::HeldHost,
-    processes::{keepers, kill, nothing_is_left_over},
+    processes::{kill_shims, nothing_is_left_over},
     volume,
 };
 use crate::{
@@ -17,92 +18,102 @@ use crate::{
     project::Project,
 };
 
-/// An app whose release phase notes that it runs and goes on when it is let.
-pub(crate) fn slow_phase(name: &str) -> Project {
-    let project = Project::small(name);
-    let phase = "release: echo begun >> /data/noted/phases; \
-                 while [ ! -e /data/noted/go ]; do sleep 0.01; done; echo ended >> /data/noted/phases\n";
-    project
-        .write("Procfile", &format!("web: /usr/bin/python3 server.py\n{phase}"))
-        .write("dozen.toml", "[services.data]\nkind = \"volume\"\npath = \"/data/noted\"\n")
-        .commit("with a slow release phase");
-    project
+/// A first deploy whose release phase runs, and stays so until it is let go. The server stands at
+/// the barrier behind the phase's start.
+pub(crate) struct RunningPhase {
+    pub(crate) held: HeldHost,
+    deploy: Child,
+    _project: Project,
 }
 
-pub(crate) fn noted(host: &TestHost) -> String {
+impl RunningPhase {
+    pub(crate) fn start() -> Self {
+        Self::start_on(HeldHost::start())
+    }
+
+    fn start_on(held: HeldHost) -> Self {
+        let project = Project::small("shop");
+        let phase = "release: echo begun >> /data/noted/phases; \
+                     while [ ! -e /data/noted/go ]; do sleep 0.01; done; echo ended >> /data/noted/phases\n";
+        project
+            .write("Procfile", &format!("web: /usr/bin/python3 server.py\n{phase}"))
+            .write("dozen.toml", "[services.data]\nkind = \"volume\"\npath = \"/data/noted\"\n")
+            .commit("with a slow release phase");
+        let deploy = held.deploy_up_to(&project, "release-phase.started");
+        let running = Self { held, deploy, _project: project };
+        running.wait_for_note("begun\n");
+        running
+    }
+
+    /// Waits until the phase has written that.
+    #[track_caller]
+    fn wait_for_note(&self, wanted: &str) {
+        wait_for(&format!("the phase to note {wanted:?}"), Duration::from_secs(30), || {
+            (noted(&self.held.host) == wanted).then_some(())
+        });
+    }
+
+    /// Lets the phase come to its end.
+    pub(crate) fn let_go(&self) {
+        fs::write(volume(&self.held.host).join("go"), "").expect("the go");
+    }
+
+    /// The deploy ended well, and the phase has run once.
+    #[track_caller]
+    pub(crate) fn ends_well(self) {
+        Ran::from(self.deploy.wait_with_output().expect("its end")).succeeds();
+        assert_eq!(noted(&self.held.host), "begun\nended\n");
+        nothing_is_left_over(&self.held.host, &["shop"]);
+    }
+}
+
+fn noted(host: &TestHost) -> String {
     fs::read_to_string(volume(host).join("phases")).unwrap_or_default()
-}
-
-pub(crate) fn wait_until_it_runs(host: &TestHost) {
-    wait_for("the phase to run", Duration::from_secs(30), || (noted(host) == "begun\n").then_some(()));
 }
 
 #[test]
 fn a_release_phase_outlives_control_and_its_result_counts() {
-    let mut held = HeldHost::start();
-    let project = slow_phase("shop");
-    let deploy = held.deploy_up_to(&project, "release-phase.started");
-    wait_until_it_runs(&held.host);
+    let mut phase = RunningPhase::start();
 
-    held.host.kill_control();
-    held.open();
-    fs::write(volume(&held.host).join("go"), "").expect("the go");
-    wait_for("the phase to end alone", Duration::from_secs(30), || {
-        (noted(&held.host) == "begun\nended\n").then_some(())
-    });
-    held.host.start_server();
+    phase.held.host.kill_control();
+    phase.held.open();
+    phase.let_go();
+    phase.wait_for_note("begun\nended\n");
+    phase.held.host.start_server();
 
-    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
-    assert_eq!(noted(&held.host), "begun\nended\n");
-    nothing_is_left_over(&held.host, &["shop"]);
+    phase.ends_well();
 }
 
 #[test]
 fn a_release_phase_outlives_control_and_its_shim_together() {
-    let mut held = HeldHost::start();
-    let project = slow_phase("shop");
-    let deploy = held.deploy_up_to(&project, "release-phase.started");
-    wait_until_it_runs(&held.host);
+    let mut phase = RunningPhase::start();
 
-    held.host.kill_control();
-    for shim in keepers(&held.host).iter().filter(|keeper| !keeper.is_init) {
-        kill(shim.pid);
-    }
-    held.open();
-    held.host.start_server();
-    fs::write(volume(&held.host).join("go"), "").expect("the go");
+    phase.held.host.kill_control();
+    kill_shims(&phase.held.host);
+    phase.held.open();
+    phase.held.host.start_server();
+    phase.let_go();
 
-    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
-    assert_eq!(noted(&held.host), "begun\nended\n");
-    nothing_is_left_over(&held.host, &["shop"]);
+    phase.ends_well();
 }
 
 #[test]
 fn the_result_of_a_release_phase_is_noted_before_what_tells_it_goes() {
-    let mut held = HeldHost::start();
-    let project = slow_phase("shop");
-    let mut up = held.host.command(["up", "."]);
-    up.current_dir(project.folder());
+    let held = HeldHost::start();
     held.hold("end.recorded");
-    let deploy = held.run_up_to(up, "release-phase.started");
-    wait_until_it_runs(&held.host);
-    fs::write(volume(&held.host).join("go"), "").expect("the go");
-    held.let_go("release-phase.started");
-    held.wait_until_at("end.recorded");
+    let mut phase = RunningPhase::start_on(held);
+    phase.let_go();
+    phase.held.let_go("release-phase.started");
+    phase.held.wait_until_at("end.recorded");
 
-    held.kill_and_start_again();
+    phase.held.kill_and_start_again();
 
-    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
-    assert_eq!(noted(&held.host), "begun\nended\n");
-    nothing_is_left_over(&held.host, &["shop"]);
+    phase.ends_well();
 }
 
 #[test]
 fn a_release_phase_that_a_reboot_cut_off_fails_and_is_not_run_again() {
-    let mut held = HeldHost::start();
-    let project = slow_phase("shop");
-    let deploy = held.deploy_up_to(&project, "release-phase.started");
-    wait_until_it_runs(&held.host);
+    let RunningPhase { mut held, deploy, _project } = RunningPhase::start();
 
     let router = held.host.router_pid();
     held.host.kill_control();

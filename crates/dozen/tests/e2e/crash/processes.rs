@@ -66,10 +66,19 @@ pub(crate) fn end_all(host: &TestHost) {
         *pid != std::process::id() && links.any(|link| sockets.contains(&link.display().to_string()))
     };
     pids().into_iter().filter(is_router).for_each(kill);
+    kill_keepers(host);
+}
+
+/// Kills every shim; the apps go on.
+pub(crate) fn kill_shims(host: &TestHost) {
+    keepers(host).iter().filter(|keeper| !keeper.is_init).for_each(|shim| kill(shim.pid));
+}
+
+/// Kills every shim and every init.
+pub(crate) fn kill_keepers(host: &TestHost) {
     // A shim starts again what ends before it.
-    let all = keepers(host);
-    all.iter().filter(|keeper| !keeper.is_init).for_each(|shim| kill(shim.pid));
-    all.iter().filter(|keeper| keeper.is_init).for_each(|init| kill(init.pid));
+    kill_shims(host);
+    keepers(host).iter().filter(|keeper| keeper.is_init).for_each(|init| kill(init.pid));
 }
 
 /// The sockets that listen on a port, as `/proc/PID/fd` calls them.

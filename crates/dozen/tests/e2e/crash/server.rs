@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::processes::{instances, is_alive, keepers, nothing_is_left_over, pid_of};
+use super::{
+    processes::{instances, is_alive, keepers, nothing_is_left_over, pid_of},
+    serving,
+};
 use crate::{
     client,
     host::{TestHost, wait_for},
@@ -59,9 +62,7 @@ fn a_server_that_starts_while_the_old_router_ends_its_last_request_serves_at_onc
 
 #[test]
 fn a_request_at_an_instance_that_drains_outlives_the_server_that_drained_it() {
-    let mut host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let old = pid_of(&host, "shop", "web.1");
+    let (mut host, old) = serving();
     let write = client::Held::at(host.port(), "shop.localhost");
     wait_for("the request to be in flight", Duration::from_secs(30), || {
         (instances(&host, "shop")[0]["in_flight"] == 1).then_some(())
@@ -180,9 +181,7 @@ fn a_host_whose_server_cannot_start_again_leaves_no_process_to_the_next_test() {
 
 #[test]
 fn an_idle_control_that_is_killed_again_and_again_costs_no_request() {
-    let mut host = TestHost::start();
-    host.up(&Project::small("shop"));
-    let app = pid_of(&host, "shop", "web.1");
+    let (mut host, app) = serving();
     let load = super::load::Load::on(&host, "shop");
     for _ in 0..5 {
         host.kill_control();
