@@ -16,10 +16,13 @@ pub(crate) struct Tool {
 pub(crate) const FOR_TESTS: &[Tool] = &[
     Tool { name: "cc", package: "gcc", needed_for: "building the embedded database" },
     Tool { name: "git", package: "git", needed_for: "deploys by push" },
+    Tool { name: "mariadbd", package: "mariadb-server-core", needed_for: "apps with another database" },
     Tool { name: "mount", package: "mount", needed_for: "tests of full disks" },
     Tool { name: "node", package: "nodejs", needed_for: "apps in JavaScript" },
     Tool { name: "npm", package: "npm", needed_for: "apps in JavaScript" },
+    Tool { name: "postgres", package: "postgresql", needed_for: "apps with another database" },
     Tool { name: "python3", package: "python3", needed_for: "apps in Python" },
+    Tool { name: "python3-config", package: "python3-dev", needed_for: "Python packages in C" },
     Tool { name: "pip3", package: "python3-pip", needed_for: "pinned tools that come as wheels" },
     Tool { name: "setpriv", package: "util-linux", needed_for: "tests as an ordinary user" },
 ];
@@ -59,7 +62,10 @@ pub(crate) fn provide(tools: &[Tool], install: bool) -> Result<(), TaskError> {
 }
 
 fn missing(tools: &[Tool]) -> Vec<&Tool> {
-    // Tools of root live in the sbin folders too.
-    let path = format!("{SYSTEM_PATH}:/usr/sbin:/sbin");
+    // Tools of root live in the sbin folders too, and Debian keeps PostgreSQL's by their version.
+    let mut path = format!("{SYSTEM_PATH}:/usr/sbin:/sbin");
+    for version in std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten() {
+        path.push_str(&format!(":{}", version.path().join("bin").display()));
+    }
     tools.iter().filter(|tool| find(tool.name, &path).is_none()).collect()
 }

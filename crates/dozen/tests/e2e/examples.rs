@@ -16,7 +16,7 @@ const QUEUE_A_MAIL: &str =
     "from mailqueue.queue import queue_mail; queue_mail('reader@example.org', 'A subject to find', 'text')";
 
 #[test]
-fn blango_serves_keeps_its_data_and_sends_mail_from_its_worker() {
+fn blango_serves_passes_its_own_tests_keeps_its_data_and_sends_mail_from_its_worker() {
     let host = TestHost::start();
     let project = Project::example("blango");
     let up = host.up(&project);
@@ -33,6 +33,12 @@ fn blango_serves_keeps_its_data_and_sends_mail_from_its_worker() {
     let style = page.body.split('"').find(|word| word.starts_with("/static/")).expect("a static file");
     assert_eq!(host.get("blango", style).status, 200, "collected in the build, served by the app: {style}");
 
+    let picture =
+        page.body.split('"').find(|word| word.starts_with("/media/")).expect("a picture").to_owned();
+    let before = host.get("blango", &picture);
+    assert_eq!((before.status, before.header("content-type")), (200, Some("image/jpeg")), "{picture}");
+    its_own_tests_pass_in_its_image(&host);
+
     let url = host.dozen(["config", "get", "-a", "blango", "DATABASE_URL"]).succeeds();
     assert_eq!(url.stdout, "sqlite:////data/db/db.sqlite3?transaction_mode=IMMEDIATE&timeout=20\n");
 
@@ -46,6 +52,19 @@ fn blango_serves_keeps_its_data_and_sends_mail_from_its_worker() {
     project.commit("another release");
     host.up(&project);
     assert_eq!(run(&["seed"]).stdout, "0 posts added, 9 were there\n", "the database outlives a release");
+    let after = host.get("blango", &picture);
+    assert_eq!((after.status, after.header("x-blango-release")), (200, Some("v2")), "{picture}");
+    assert!(after.body == before.body, "the picture outlives a release");
+}
+
+/// Pages, comments, the admin, sign-up, the worker's end and what the settings make of URLs.
+fn its_own_tests_pass_in_its_image(host: &TestHost) {
+    let test =
+        ["run", "-a", "blango", "--", "env", "DJANGO_CONFIGURATION=Test", "python", "manage.py", "test"];
+    let tests = host.dozen(test).succeeds();
+    let told = format!("{}{}", tests.stdout, tests.stderr);
+    let count = told.split("Ran ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+    assert!(count >= Some(57) && told.lines().any(|line| line == "OK"), "{told}");
 }
 
 #[test]

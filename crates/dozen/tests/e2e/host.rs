@@ -276,6 +276,13 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Says why a test cannot run here; where tests must all run, that is a failure.
+pub fn skip(reason: &str) {
+    let must_run = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!must_run, "a test was skipped: {reason}");
+    println!("SKIP: {reason}");
+}
+
 /// Waits for a state, with a deadline.
 #[track_caller]
 pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {

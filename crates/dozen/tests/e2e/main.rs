@@ -12,8 +12,10 @@
 )]
 
 mod bad_input;
+mod blango;
 mod client;
 mod crash;
+mod database;
 mod docs;
 mod domains;
 mod everyday;
@@ -22,7 +24,9 @@ mod git_push;
 mod host;
 mod lifecycle;
 mod load;
+mod mail_server;
 mod one_off;
 mod ordinary;
 mod project;
 mod restore;
+mod visitor;
