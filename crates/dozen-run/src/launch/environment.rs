@@ -46,6 +46,9 @@ fn defaults(plan: &LaunchPlan<'_>) -> Environment {
     if plan.image.language == Language::Python {
         // stdout is a pipe, and Python would hold lines back until 8 KiB are full.
         defaults.insert("PYTHONUNBUFFERED".to_owned(), b"1".to_vec());
+        // uWSGI reads its options here too. SIGTERM means "start anew" to it unless this is set,
+        // and every instance of it would be killed after its grace period.
+        defaults.insert("UWSGI_DIE_ON_TERM".to_owned(), b"1".to_vec());
     }
     if plan.attach.is_some_and(|attach| attach.terminal.is_some()) {
         defaults.insert("TERM".to_owned(), b"xterm-256color".to_vec());

@@ -99,6 +99,7 @@ fn an_instance_knows_who_it_is() {
         ("LANG", "C.UTF-8"),
         ("WEB_CONCURRENCY", "2"),
         ("PYTHONUNBUFFERED", "1"),
+        ("UWSGI_DIE_ON_TERM", "1"),
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ] {
         assert_eq!(environment.get(name).map(Vec::as_slice), Some(value.as_bytes()), "{name}");

@@ -29,4 +29,5 @@ mod one_off;
 mod ordinary;
 mod project;
 mod restore;
+mod uwsgi;
 mod visitor;
