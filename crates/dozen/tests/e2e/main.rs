@@ -16,6 +16,7 @@ mod blango;
 mod client;
 mod crash;
 mod database;
+mod default_web;
 mod docs;
 mod domains;
 mod everyday;

@@ -6,6 +6,14 @@ use crate::project::Project;
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
     oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
 
+/// What `django-admin startproject shop .` makes, as far as it is looked at.
+const STARTPROJECT: [(&str, &str); 3] = [
+    ("manage.py", "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"),
+    ("shop/settings.py", "ROOT_URLCONF = 'shop.urls'\n"),
+    ("shop/wsgi.py", "application = None\n"),
+];
+const PYPROJECT: &str = "[project]\nname = \"shop\"\nversion = \"1\"\ndependencies = [\"django\"]\n";
+
 #[test]
 fn a_folder_that_is_no_clean_commit_is_refused() {
     let host = host();
@@ -80,6 +88,13 @@ fn a_tree_that_nothing_can_run_says_what_was_looked_for() {
     page.add_up(&host, "a Dockerfile only", &Project::with("shop", &[("Dockerfile", "FROM scratch\n")]));
     let worker = Project::with("shop", &[("requirements.txt", ""), ("work.py", "")]);
     page.add_up(&host, "Python without a process type", &worker);
+    for (case, more) in [
+        ("a bare Django project", &[][..]),
+        ("Django without a server", &[("requirements.txt", "django==5.2.1\n")]),
+        ("Django without a server, by uv", &[("pyproject.toml", PYPROJECT), ("uv.lock", "version = 1\n")]),
+    ] {
+        page.add_up(&host, case, &Project::with("shop", &[&STARTPROJECT[..], more].concat()));
+    }
     insta::assert_snapshot!(page.text);
 }
 
