@@ -4,6 +4,7 @@ use dozen_build::{
     BuildError,
     plan::{BuildPlan, LanguagePlan, PythonLock, plan},
     tree::Tree,
+    version::Version,
 };
 use dozen_model::hint::Hint;
 
@@ -132,6 +133,49 @@ fn the_first_file_that_asks_for_a_version_counts() {
     assert_eq!(wanted(&all), "3.11 (.python-version)");
     let bad = [("requirements.txt", "a==1\n"), ("Procfile", "web: a\n"), ("runtime.txt", "pypy3")];
     assert!(matches!(planned(&bad).unwrap_err(), BuildError::BadVersion { .. }));
+}
+
+#[test]
+fn a_pipfile_lock_asks_for_a_python_as_well() {
+    let wanted = |requires: &str| {
+        let lock = format!(r#"{{"_meta": {{"requires": {requires}}}, "default": {{}}}}"#);
+        let files = [("Procfile", "web: a\n"), ("Pipfile", "[packages]\n"), ("Pipfile.lock", lock.as_str())];
+        match planned(&files).unwrap().language {
+            LanguagePlan::Python(python) => python.wanted.described(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(wanted(r#"{"python_version": "3.11"}"#), "3.11 (Pipfile.lock)");
+    let both = r#"{"python_version": "3.11", "python_full_version": "3.11.7"}"#;
+    assert_eq!(wanted(both), "3.11.7 (Pipfile.lock)");
+    assert_eq!(wanted("{}"), "of any version");
+}
+
+#[test]
+fn the_first_file_that_asks_for_a_node_counts() {
+    let wanted = |files: &[(&str, &str)]| {
+        let package = r#"{"scripts": {"start": "node a.js"}, "engines": {"node": ">=18 <23", "npm": ">=8"}}"#;
+        match planned(&[&[("package.json", package)], files].concat()).unwrap().language {
+            LanguagePlan::Node(node) => node.wanted,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (engines, nvmrc) = (wanted(&[]), (".nvmrc", "\n v20.11.1\n"));
+    assert_eq!(engines.described(), ">=18 <23 (package.json)");
+    let holds = |text: &str| engines.range.holds(Version::parse(text).unwrap());
+    assert!(holds("18.0.0") && holds("22.9.1") && !holds("17.9.0") && !holds("23.0.0"));
+    let exact = wanted(&[nvmrc, (".node-version", "18\n")]);
+    assert_eq!((exact.described(), exact.exact), ("20.11.1 (.nvmrc)".into(), Version::parse("20.11.1")));
+    assert_eq!(wanted(&[(".node-version", "18\n")]).described(), "18 (.node-version)");
+    let set = [nvmrc, ("dozen.toml", "[app]\nnode = \"22\"\n")];
+    assert_eq!(wanted(&set).described(), "22 (dozen.toml)");
+    // These are no versions, so what is asked for elsewhere counts.
+    for word in ["lts/*", "node", "stable"] {
+        assert_eq!(wanted(&[(".nvmrc", word)]).described(), ">=18 <23 (package.json)");
+    }
+    let bad = [("package.json", r#"{"scripts": {"start": "a"}, "engines": {"node": "the newest"}}"#)];
+    let error = planned(&bad).unwrap_err();
+    assert!(matches!(error, BuildError::BadVersion { .. }), "{error}");
 }
 
 #[test]
