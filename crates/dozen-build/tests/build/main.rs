@@ -7,6 +7,7 @@
 mod archives;
 mod bench;
 mod detection;
+mod differences;
 mod export;
 mod hostile;
 mod index;
