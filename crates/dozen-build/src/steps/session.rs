@@ -11,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dozen_model::printable::printable;
 use rustix::fs::FlockOperation;
 
 use crate::{
     build::BuildInput,
     build_secrets::{BuildSecrets, is_called_secret, secret_words},
-    error::{BuildError, shown},
+    error::BuildError,
     events::BuildEvents,
     network_settings::add_pip_config,
     redaction::redact,
@@ -270,7 +271,7 @@ fn run_step(
     let mut line = |bytes: &[u8]| {
         // Redacted before it is cut: half a secret would not be found.
         let clean = redact(bytes, heard.secrets);
-        let text = String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]).trim_end().to_owned();
+        let text = shown_line(&String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]));
         if passed < MOST_HEARD {
             pass_on(&text);
             passed += text.len() + 1;
@@ -309,9 +310,8 @@ pub(crate) fn failed(step: &str, ended: Ended, advice: Option<String>) -> BuildE
     BuildError::StepFailed {
         step: step.to_owned(),
         end: ended.end,
-        // A hint and a screen get no control characters from an app.
-        tail: ended.tail.iter().map(|line| shown_line(line)).collect(),
         advice: advice.or_else(|| tail_advice(&ended.tail)),
+        tail: ended.tail,
     }
 }
 
@@ -327,10 +327,8 @@ fn tail_advice(tail: &[String]) -> Option<String> {
     None
 }
 
+/// A line as it is passed on and kept: a screen gets no control characters from an app, and the lines
+/// of an error are the same as those that were heard.
 fn shown_line(line: &str) -> String {
-    if line.chars().any(char::is_control) {
-        shown(line.replace('\t', "    ").as_bytes())
-    } else {
-        line.to_owned()
-    }
+    printable(line, false).replace('\t', "    ").trim_end().to_owned()
 }
