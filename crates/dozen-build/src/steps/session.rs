@@ -22,7 +22,7 @@ use crate::{
     network_settings::add_pip_config,
     redaction::redact,
     step::{StepEnd, StepRunner, StepWatch, WalledStep},
-    steps::{HOME, writable},
+    steps::{HOME, by_hand::ByHand, writable},
     store::{Lease, set_mode},
     tree_copy::{give_tree, remove_tree},
 };
@@ -230,11 +230,15 @@ impl<'a> Session<'a> {
         Ok(step)
     }
 
-    /// Runs one command that must end well.
-    pub(crate) fn run_well(&mut self, step: WalledStep) -> Result<(), BuildError> {
+    /// Runs one command of an install, which must end well.
+    pub(crate) fn run_well(&mut self, step: WalledStep, by_hand: &ByHand) -> Result<(), BuildError> {
         let name = step.name.clone();
         let ended = self.run(step)?;
-        if ended.is_well() { Ok(()) } else { Err(failed(&name, ended, None)) }
+        if ended.is_well() {
+            return Ok(());
+        }
+        let advice = by_hand.advice(&ended.tail);
+        Err(failed(&name, ended, advice).done_by_hand_with(&by_hand.install))
     }
 }
 
@@ -312,6 +316,7 @@ pub(crate) fn failed(step: &str, ended: Ended, advice: Option<String>) -> BuildE
         end: ended.end,
         advice: advice.or_else(|| tail_advice(&ended.tail)),
         tail: ended.tail,
+        by_hand: None,
     }
 }
 

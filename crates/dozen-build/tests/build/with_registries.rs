@@ -60,6 +60,8 @@ fn a_wrong_hash_fails_the_build_with_the_tools_words() {
     let error = result.unwrap_err();
     assert!(matches!(error, BuildError::StepFailed { .. }), "{}", whole(&error));
     assert!(whole(&error).to_lowercase().contains("hash"), "{}\n{}", whole(&error), heard.lines.join("\n"));
+    let hint = dozen_model::hint::Hint::hint(&error).unwrap();
+    assert!(hint.contains("lock it again (`uv pip compile --generate-hashes -o requirements.txt FILE`)"), "{hint}");
 }
 
 #[test]
