@@ -152,6 +152,16 @@ pub enum BuildError {
         /// What to do instead.
         instead: &'static str,
     },
+    /// Packages are declared, and the lock that pins them is not there.
+    #[error("there is no `{lock}` beside `{file}`")]
+    NoLock {
+        /// What declares them.
+        file: &'static str,
+        /// What is missing.
+        lock: &'static str,
+        /// What makes it.
+        command: &'static str,
+    },
     /// `[app] lock` names a file that is not there or is no lock.
     #[error("`[app] lock` names `{name}`, which {why}")]
     BadLockSetting {
@@ -297,14 +307,7 @@ impl Hint for BuildError {
             Self::BadArchive { .. } => {
                 "make it again, for example with `git archive -o app.tar.gz HEAD`".into()
             }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".into()
-            }
-            Self::Io { doing, source }
-                if doing == "start `git`" && source.kind() == io::ErrorKind::NotFound =>
-            {
-                "install Git, or give an archive with `--archive`".into()
-            }
+            Self::Io { doing, source } => io_hint(doing, source.kind())?.into(),
             Self::LinkedFile { path } => format!("replace the link `{path}` with a file"),
             Self::NothingFound { .. } => "add a Procfile with a line such as `web: ./server`".into(),
             Self::DockerfileOnly => {
@@ -318,6 +321,7 @@ impl Hint for BuildError {
                 )
             }
             Self::UnsupportedLock { instead, .. } => (*instead).into(),
+            Self::NoLock { lock, command, .. } => format!("run `{command}` and commit {lock}"),
             Self::NoProcesses { advice } => advice.clone(),
             Self::NoRuntime { language, .. } => {
                 format!("install that version of {language} on this machine, or ask for one that is there")
@@ -333,6 +337,18 @@ impl Hint for BuildError {
             _ => return None,
         };
         Some(text)
+    }
+}
+
+fn io_hint(doing: &str, kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::StorageFull => {
+            Some("make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free")
+        }
+        io::ErrorKind::NotFound if doing == "start `git`" => {
+            Some("install Git, or give an archive with `--archive`")
+        }
+        _ => None,
     }
 }
 
@@ -386,13 +402,14 @@ mod tests {
 
     #[test]
     fn a_step_that_failed_tells_what_to_do_next() {
-        let failed = |end, tail: &[&str], advice: Option<&str>, by_hand: Option<&str>| BuildError::StepFailed {
-            step: "install".into(),
-            end,
-            tail: tail.iter().map(|line| (*line).to_owned()).collect(),
-            advice: advice.map(str::to_owned),
-            by_hand: by_hand.map(str::to_owned),
-        };
+        let failed =
+            |end, tail: &[&str], advice: Option<&str>, by_hand: Option<&str>| BuildError::StepFailed {
+                step: "install".into(),
+                end,
+                tail: tail.iter().map(|line| (*line).to_owned()).collect(),
+                advice: advice.map(str::to_owned),
+                by_hand: by_hand.map(str::to_owned),
+            };
         let bad = StepEnd::Exited(1);
         for (error, hint) in [
             (

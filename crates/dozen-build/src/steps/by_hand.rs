@@ -43,8 +43,9 @@ impl ByHand {
     /// What the last lines call for, when a package is not the one that was locked.
     pub(crate) fn advice(&self, tail: &[String]) -> Option<String> {
         // By uv, whose list of hashes may push the first line out; by npm.
-        let is_other =
-            |line: &String| line.contains("Hash mismatch") || line.trim() == "Computed:" || line.contains("EINTEGRITY");
+        let is_other = |line: &String| {
+            line.contains("Hash mismatch") || line.trim() == "Computed:" || line.contains("EINTEGRITY")
+        };
         let lock_again = self.lock_again.as_ref().filter(|_| tail.iter().any(is_other))?;
         Some(format!(
             "what the index sent for the package is not what was locked: if it may have changed, lock it again \
@@ -61,7 +62,11 @@ mod tests {
     fn a_package_with_another_hash_is_to_be_locked_again_where_hashes_are_locked() {
         let uv = ByHand::python(&PythonLock::Uv);
         assert_eq!(uv.install, "uv sync --locked");
-        for line in ["  Caused by: Hash mismatch for `markupsafe==3.0.2`", "    Computed:", "npm error code EINTEGRITY"] {
+        for line in [
+            "  Caused by: Hash mismatch for `markupsafe==3.0.2`",
+            "    Computed:",
+            "npm error code EINTEGRITY",
+        ] {
             let advice = uv.advice(&[line.to_owned()]).unwrap_or_default();
             assert!(advice.contains("`uv lock --refresh-package NAME`"), "{line}: {advice}");
         }

@@ -65,10 +65,14 @@ pub(crate) fn python_dependencies(
         layers: BTreeMap::from([(Dependencies::PRODUCTION.to_owned(), digest)]),
         warnings: python.warnings(&packages),
         cached: false,
-        decision: format!("{} packages installed by uv {} ({reason})", packages.len(), python.uv.version),
+        decision: format!("{} installed by uv {} ({reason})", counted(packages.len()), python.uv.version),
     };
     made.keep(session, &key, packages.iter().any(|package| package.is_compiled_here))?;
     Ok(made)
+}
+
+fn counted(packages: usize) -> String {
+    if packages == 1 { "1 package".to_owned() } else { format!("{packages} packages") }
 }
 
 impl PythonStep<'_> {
