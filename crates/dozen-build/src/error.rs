@@ -152,6 +152,16 @@ pub enum BuildError {
         /// What to do instead.
         instead: &'static str,
     },
+    /// Packages are declared, and the lock that pins them is not there.
+    #[error("there is no `{lock}` beside `{file}`")]
+    NoLock {
+        /// What declares them.
+        file: &'static str,
+        /// What is missing.
+        lock: &'static str,
+        /// What makes it.
+        command: &'static str,
+    },
     /// `[app] lock` names a file that is not there or is no lock.
     #[error("`[app] lock` names `{name}`, which {why}")]
     BadLockSetting {
@@ -212,6 +222,8 @@ pub enum BuildError {
         tail: Vec<String>,
         /// What the tail suggests.
         advice: Option<String>,
+        /// The command that does the same in a checkout, escaped.
+        by_hand: Option<String>,
     },
     /// The walls around a step could not be made or kept.
     #[error("the walls around {step} did not hold together: {reason}")]
@@ -248,6 +260,14 @@ impl BuildError {
     pub(crate) fn os(doing: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Self {
         let doing = doing.into();
         move |errno| Self::Io { doing, source: errno.into() }
+    }
+
+    /// The same, with the command that does in a checkout what the failed step does.
+    pub(crate) fn done_by_hand_with(mut self, command: &str) -> Self {
+        if let Self::StepFailed { by_hand, .. } = &mut self {
+            *by_hand = Some(shown(command.as_bytes()));
+        }
+        self
     }
 
     /// The last lines of the step that failed, redacted; empty for other errors.
@@ -287,14 +307,7 @@ impl Hint for BuildError {
             Self::BadArchive { .. } => {
                 "make it again, for example with `git archive -o app.tar.gz HEAD`".into()
             }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free".into()
-            }
-            Self::Io { doing, source }
-                if doing == "start `git`" && source.kind() == io::ErrorKind::NotFound =>
-            {
-                "install Git, or give an archive with `--archive`".into()
-            }
+            Self::Io { doing, source } => io_hint(doing, source.kind())?.into(),
             Self::LinkedFile { path } => format!("replace the link `{path}` with a file"),
             Self::NothingFound { .. } => "add a Procfile with a line such as `web: ./server`".into(),
             Self::DockerfileOnly => {
@@ -308,11 +321,14 @@ impl Hint for BuildError {
                 )
             }
             Self::UnsupportedLock { instead, .. } => (*instead).into(),
+            Self::NoLock { lock, command, .. } => format!("run `{command}` and commit {lock}"),
             Self::NoProcesses { advice } => advice.clone(),
             Self::NoRuntime { language, .. } => {
                 format!("install that version of {language} on this machine, or ask for one that is there")
             }
-            Self::StepFailed { advice, .. } => return advice.clone(),
+            Self::StepFailed { end, tail, advice, by_hand, .. } => {
+                return Some(advice.clone().unwrap_or_else(|| step_hint(*end, tail, by_hand.as_deref())));
+            }
             Self::MissingLibraries { packages, .. } if !packages.is_empty() => {
                 format!("install {}", packages.join(", "))
             }
@@ -321,6 +337,32 @@ impl Hint for BuildError {
             _ => return None,
         };
         Some(text)
+    }
+}
+
+fn io_hint(doing: &str, kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::StorageFull => {
+            Some("make room on the disk of DOZEN_HOME; `dozen doctor` says how much is free")
+        }
+        io::ErrorKind::NotFound if doing == "start `git`" => {
+            Some("install Git, or give an archive with `--archive`")
+        }
+        _ => None,
+    }
+}
+
+/// What to do about a step of which only its end is known.
+fn step_hint(end: StepEnd, tail: &[String], by_hand: Option<&str>) -> String {
+    let again = match by_hand {
+        Some(command) => format!("run `{command}` in a fresh checkout of the app to see it there"),
+        None => "run it in a fresh checkout of the app to see it there".to_owned(),
+    };
+    match end {
+        StepEnd::TimedOut(_) => format!("raise `timeout` below `[build]` in dozen.toml, or {again}"),
+        StepEnd::TooLoud => format!("let it print less; {again}"),
+        _ if tail.iter().all(|line| line.is_empty()) => format!("it printed nothing; {again}"),
+        _ => format!("the lines above are its own; {again}"),
     }
 }
 
@@ -357,6 +399,36 @@ pub(crate) fn shown_path(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_that_failed_tells_what_to_do_next() {
+        let failed =
+            |end, tail: &[&str], advice: Option<&str>, by_hand: Option<&str>| BuildError::StepFailed {
+                step: "install".into(),
+                end,
+                tail: tail.iter().map(|line| (*line).to_owned()).collect(),
+                advice: advice.map(str::to_owned),
+                by_hand: by_hand.map(str::to_owned),
+            };
+        let bad = StepEnd::Exited(1);
+        for (error, hint) in [
+            (
+                failed(bad, &["no such package"], None, Some("npm ci")),
+                "the lines above are its own; run `npm ci` in a fresh checkout of the app to see it there",
+            ),
+            (
+                failed(bad, &[""], None, None),
+                "it printed nothing; run it in a fresh checkout of the app to see it there",
+            ),
+            (
+                failed(StepEnd::TimedOut(std::time::Duration::from_secs(900)), &["slow"], None, None),
+                "raise `timeout` below `[build]` in dozen.toml, or run it in a fresh checkout of the app to see it there",
+            ),
+            (failed(bad, &["full"], Some("make room"), Some("npm ci")), "make room"),
+        ] {
+            assert_eq!(error.hint().as_deref(), Some(hint));
+        }
+    }
 
     #[test]
     fn hostile_names_are_shown_without_control_characters() {

@@ -12,6 +12,7 @@ use crate::{runtime::Installed, step::Bind};
 
 pub(crate) mod assets;
 mod build_paths;
+pub(crate) mod by_hand;
 pub(crate) mod dependencies;
 pub(crate) mod install_python;
 pub(crate) mod network;

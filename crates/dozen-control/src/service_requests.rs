@@ -120,7 +120,7 @@ impl Control {
             detach: vec![service.id],
             ..ChangeRequest::default()
         };
-        self.queue_change(stage, DeployKind::Attach, &request, who)
+        self.queue_change(stage, DeployKind::Detach, &request, who)
     }
 
     /// The var of a service when nobody says; of an external one its URL decides.

@@ -93,6 +93,9 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
         }
     };
     if let Err(error) = ended {
+        if error.is_parse() {
+            client.room.counters.refusals.note_no_http(&client.address);
+        }
         tracing::debug!(%error, "a client connection broke");
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -74,6 +75,14 @@ impl Refusals {
             untold,
             "refused a request: {reason}"
         );
+    }
+
+    /// Counts what is not HTTP at all, and was answered by the parser before there was a request.
+    pub(crate) fn note_no_http(&self, client: &HeaderValue) {
+        self.malformed.fetch_add(1, Relaxed);
+        let Some(untold) = self.telling.lock().turn(Instant::now(), may_write) else { return };
+        let from = client.to_str().unwrap_or_default();
+        tracing::warn!(status = 400, from, untold, "refused a request: it is not HTTP");
     }
 }
 

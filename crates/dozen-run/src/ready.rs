@@ -169,7 +169,7 @@ pub fn wait_ready(
 pub fn wait_alive(id: &LaunchId, supervisor: &Supervisor, alive_after: Duration) -> Result<Ready, NotReady> {
     let began = Instant::now();
     match supervisor.first_exit_within(id, alive_after) {
-        Some(reason) => Err(NotReady::Exited { reason, after: began.elapsed() }),
+        Some(reason) => Err(NotReady::Exited { reason, after: began.elapsed(), serves: false }),
         None => Ok(Ready { took: began.elapsed(), answer: ProbeAnswer::Alive }),
     }
 }
@@ -214,7 +214,7 @@ impl<'a> Wait<'a> {
     /// Waits up to `at_most` for the end of the instance, which is the end of the wait.
     fn check_alive(&self, at_most: Duration) -> Result<(), NotReady> {
         match self.supervisor.first_exit_within(self.id, at_most.min(self.left())) {
-            Some(reason) => Err(NotReady::Exited { reason, after: self.began.elapsed() }),
+            Some(reason) => Err(NotReady::Exited { reason, after: self.began.elapsed(), serves: true }),
             None => Ok(()),
         }
     }

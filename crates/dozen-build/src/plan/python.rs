@@ -92,8 +92,8 @@ pub(super) fn plan_python(
         }
         Some(file) => plan.use_requirements(tree, file, remarks)?,
         None if tree.is_file("Pipfile") => {
-            let reason = "there is no Pipfile.lock beside it".to_owned();
-            return Err(BuildError::BadFile { path: "Pipfile".into(), reason });
+            let (file, lock, command) = ("Pipfile", "Pipfile.lock", "pipenv lock");
+            return Err(BuildError::NoLock { file, lock, command });
         }
         None if pyproject.has_project => plan.use_pyproject(&pyproject, remarks),
         None => remarks.notes.push("no Python packages are declared".into()),

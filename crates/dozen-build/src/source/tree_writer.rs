@@ -19,15 +19,14 @@ use crate::error::{BuildError, shown, shown_path};
 pub(super) struct TreeWriter {
     root: OwnedFd,
     tally: Tally,
+    files: u64,
 }
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Files, folders and links.
-    pub entries: u64,
-    /// Bytes of all files.
-    pub bytes: u64,
+    /// Files and links; folders are none.
+    pub files: u64,
 }
 
 impl TreeWriter {
@@ -38,11 +37,11 @@ impl TreeWriter {
         if !crate::tree::entries_of(root.as_fd()).map_err(doing())?.is_empty() {
             return Err(doing()(Errno::NOTEMPTY));
         }
-        Ok(Self { root, tally: Tally::new(limits) })
+        Ok(Self { root, tally: Tally::new(limits), files: 0 })
     }
 
     pub(super) fn unpacked(&self) -> Unpacked {
-        Unpacked { entries: self.tally.entries, bytes: self.tally.bytes }
+        Unpacked { files: self.files }
     }
 
     /// Refuses a tree whose maker declares more entries than are allowed.
@@ -71,6 +70,7 @@ impl TreeWriter {
         content: &mut dyn Read,
     ) -> Result<(), BuildError> {
         self.tally.count_entry()?;
+        self.files += 1;
         let parts = safe_parts(path)?;
         let (name, above) = parts.split_last().ok_or_else(|| odd(path))?;
         let folder = self.open_folder(above, path)?;
@@ -94,6 +94,7 @@ impl TreeWriter {
     /// Makes a symbolic link; where it points is the caller's rule.
     pub(super) fn link(&mut self, path: &[u8], target: &[u8]) -> Result<(), BuildError> {
         self.tally.count_entry()?;
+        self.files += 1;
         let parts = safe_parts(path)?;
         if target.is_empty() || target.len() > 4000 || target.contains(&0) {
             return Err(BuildError::EntryRefused {

@@ -174,7 +174,9 @@ impl AssetStep<'_> {
                 made
             }
             LanguagePlan::Node(node) if self.is_wanted() && node.has_build() => {
-                self.run_named(session, "npm run build", self.step(self.npm_build(), &overlay.mount(), env))?;
+                let step = self.step(self.npm_build(), &overlay.mount(), env);
+                let ended = self.run_named(session, "npm run build", step);
+                ended.map_err(|error| error.done_by_hand_with("npm run build"))?;
                 (vec!["`npm run build` ran"], Vec::new())
             }
             _ => (Vec::new(), Vec::new()),

@@ -14,6 +14,7 @@ use dozen_model::digest::Digest;
 
 use super::{
     CACHE, base_env,
+    by_hand::ByHand,
     dependencies::{Dependencies, InstallPlace, InstallSource},
     real_runtime, runtime_bin,
     session::Session,
@@ -143,17 +144,18 @@ fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<St
     let source = InstallSource { tree: node.tree, app_layer: node.app_layer, manifest_files, needs_tree };
     let place = InstallPlace::make(session, &source)?;
     session.give(&place.result)?;
+    let by_hand = ByHand::node(plan);
     let verb = if node.plan.locked { "ci" } else { "install" };
     let with_build = node.plan.has_build();
     let mut step = node.step(session, "install", place.mount.clone())?;
     step.argv.extend([verb.to_owned(), (if with_build { "--include=dev" } else { "--omit=dev" }).to_owned()]);
-    session.run_well(step)?;
+    session.run_well(step, &by_hand)?;
     let mut layers = BTreeMap::new();
     if with_build {
         layers.insert(FULL.to_owned(), adopt_modules(session, &place, "full-out")?);
         let mut step = node.step(session, "prune", place.mount.clone())?;
         step.argv.extend(["prune".to_owned(), "--omit=dev".to_owned()]);
-        session.run_well(step)?;
+        session.run_well(step, &by_hand)?;
     }
     layers.insert(Dependencies::PRODUCTION.to_owned(), adopt_modules(session, &place, "production-out")?);
     Ok(layers)

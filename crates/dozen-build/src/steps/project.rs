@@ -8,6 +8,7 @@ use dozen_model::digest::Digest;
 use rustix::fs::FileType;
 
 use super::{
+    by_hand::ByHand,
     python::{PythonStep, forget_other_compiles},
     session::Session,
     site_packages,
@@ -53,7 +54,7 @@ pub(crate) fn install_project(
     let mount = AppMount::Layers { lower: lower.clone(), upper: Some(upper.clone()) };
     let mut step = python.step(session, "install", mount.clone())?;
     step.argv.extend(["sync", "--locked", "--no-dev", "--no-editable"].map(str::to_owned));
-    session.run_well(step)?;
+    session.run_well(step, &ByHand::python(&python.plan.lock))?;
     // Only what this step brought: the rest is compiled.
     let new = Tree::open(&upper)?.list(packages.to_str().unwrap_or_default());
     let folders: Vec<String> = new

@@ -13,6 +13,7 @@ use dozen_model::digest::Digest;
 
 use super::{
     APP, CACHE, TOOLS, VENV, base_env,
+    by_hand::ByHand,
     dependencies::{Dependencies, InstallPlace, InstallSource},
     read_only, real_runtime, runtime_bin,
     session::{Session, failed},
@@ -64,10 +65,14 @@ pub(crate) fn python_dependencies(
         layers: BTreeMap::from([(Dependencies::PRODUCTION.to_owned(), digest)]),
         warnings: python.warnings(&packages),
         cached: false,
-        decision: format!("{} packages installed by uv {} ({reason})", packages.len(), python.uv.version),
+        decision: format!("{} installed by uv {} ({reason})", counted(packages.len()), python.uv.version),
     };
     made.keep(session, &key, packages.iter().any(|package| package.is_compiled_here))?;
     Ok(made)
+}
+
+fn counted(packages: usize) -> String {
+    if packages == 1 { "1 package".to_owned() } else { format!("{packages} packages") }
 }
 
 impl PythonStep<'_> {
@@ -219,21 +224,22 @@ fn install(session: &mut Session<'_>, python: &PythonStep<'_>) -> Result<Install
         PythonLock::Uv | PythonLock::Nothing => None,
     };
     session.give(&result)?;
+    let by_hand = ByHand::python(&plan.lock);
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     if python.plan.lock == PythonLock::Uv {
         let mut step = python.step(session, "install", mount.clone())?;
         step.argv.extend(words("sync --locked --no-dev --no-editable --no-install-project"));
-        session.run_well(step)?;
+        session.run_well(step, &by_hand)?;
     } else {
         let mut step = python.step(session, "install", mount.clone())?;
         step.argv.extend(words(&format!("venv --no-project --quiet {VENV}")));
-        session.run_well(step)?;
+        session.run_well(step, &by_hand)?;
         if let Some((file, hashed)) = &requirements {
             let mut step = python.step(session, "install", mount.clone())?;
             step.argv.extend(words(&format!("pip install --python {VENV}/bin/python")));
             step.argv.extend(hashed.then(|| "--require-hashes".to_owned()));
             step.argv.extend(["--requirement".to_owned(), format!("{APP}/{file}")]);
-            session.run_well(step)?;
+            session.run_well(step, &by_hand)?;
         }
     }
     python.compile(session, mount.clone(), vec![python.site_packages()])?;

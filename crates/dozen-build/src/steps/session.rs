@@ -11,17 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dozen_model::printable::printable;
 use rustix::fs::FlockOperation;
 
 use crate::{
     build::BuildInput,
     build_secrets::{BuildSecrets, is_called_secret, secret_words},
-    error::{BuildError, shown},
+    error::BuildError,
     events::BuildEvents,
     network_settings::add_pip_config,
     redaction::redact,
     step::{StepEnd, StepRunner, StepWatch, WalledStep},
-    steps::{HOME, writable},
+    steps::{HOME, by_hand::ByHand, writable},
     store::{Lease, set_mode},
     tree_copy::{give_tree, remove_tree},
 };
@@ -229,11 +230,15 @@ impl<'a> Session<'a> {
         Ok(step)
     }
 
-    /// Runs one command that must end well.
-    pub(crate) fn run_well(&mut self, step: WalledStep) -> Result<(), BuildError> {
+    /// Runs one command of an install, which must end well.
+    pub(crate) fn run_well(&mut self, step: WalledStep, by_hand: &ByHand) -> Result<(), BuildError> {
         let name = step.name.clone();
         let ended = self.run(step)?;
-        if ended.is_well() { Ok(()) } else { Err(failed(&name, ended, None)) }
+        if ended.is_well() {
+            return Ok(());
+        }
+        let advice = by_hand.advice(&ended.tail);
+        Err(failed(&name, ended, advice).done_by_hand_with(&by_hand.install))
     }
 }
 
@@ -270,7 +275,7 @@ fn run_step(
     let mut line = |bytes: &[u8]| {
         // Redacted before it is cut: half a secret would not be found.
         let clean = redact(bytes, heard.secrets);
-        let text = String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]).trim_end().to_owned();
+        let text = shown_line(&String::from_utf8_lossy(&clean[..clean.len().min(LONGEST_LINE)]));
         if passed < MOST_HEARD {
             pass_on(&text);
             passed += text.len() + 1;
@@ -309,9 +314,9 @@ pub(crate) fn failed(step: &str, ended: Ended, advice: Option<String>) -> BuildE
     BuildError::StepFailed {
         step: step.to_owned(),
         end: ended.end,
-        // A hint and a screen get no control characters from an app.
-        tail: ended.tail.iter().map(|line| shown_line(line)).collect(),
         advice: advice.or_else(|| tail_advice(&ended.tail)),
+        tail: ended.tail,
+        by_hand: None,
     }
 }
 
@@ -327,10 +332,8 @@ fn tail_advice(tail: &[String]) -> Option<String> {
     None
 }
 
+/// A line as it is passed on and kept: a screen gets no control characters from an app, and the lines
+/// of an error are the same as those that were heard.
 fn shown_line(line: &str) -> String {
-    if line.chars().any(char::is_control) {
-        shown(line.replace('\t', "    ").as_bytes())
-    } else {
-        line.to_owned()
-    }
+    printable(line, false).replace('\t', "    ").trim_end().to_owned()
 }

@@ -89,6 +89,7 @@ fn a_single_top_folder_is_left_out() {
         ("app-1.0/copy", Link, "app-1.0/Procfile"),
     ]));
     assert_eq!(archive.result.as_ref().unwrap().stripped.as_deref(), Some("app-1.0"));
+    assert_eq!(archive.result.as_ref().unwrap().unpacked.files, 3, "folders are no files");
     assert_eq!(archive.read("Procfile").as_deref(), Some("web: a\n"));
     assert_eq!(archive.read("copy").as_deref(), Some("web: a\n"));
     use std::os::unix::fs::PermissionsExt;
@@ -108,6 +109,8 @@ fn a_flat_archive_stays_flat_in_every_format() {
     {
         let archive = import(&bytes, format, SourceLimits::default());
         assert_eq!(archive.result.as_ref().unwrap().stripped, None, "{format:?}");
+        let files = if format == ArchiveFormat::Zip { 3 } else { 2 };
+        assert_eq!(archive.result.as_ref().unwrap().unpacked.files, files, "{format:?}");
         assert_eq!(archive.read("Procfile").as_deref(), Some("web: a\n"), "{format:?}");
         assert_eq!(archive.read("b/c").as_deref(), Some("1"), "{format:?}");
     }

@@ -55,6 +55,9 @@ fn tools_without_a_plan_are_named() {
         );
         assert!(error.hint().is_some());
     }
+    let error = planned(&[("Pipfile", "[packages]\n"), ("Procfile", "web: a\n")]).unwrap_err();
+    assert_eq!(error.to_string(), "there is no `Pipfile.lock` beside `Pipfile`");
+    assert_eq!(error.hint().unwrap(), "run `pipenv lock` and commit Pipfile.lock");
 }
 
 #[test]

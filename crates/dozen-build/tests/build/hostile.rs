@@ -27,13 +27,14 @@ fn python_app(command: &str) -> TempDir {
     ])
 }
 
-/// One home for three claims: the first build on it copies the runtime, which takes seconds.
+/// One home for four claims: the first build on it copies the runtime, which takes seconds.
 #[test]
 fn a_build_reaches_no_folder_of_the_host_no_cache_of_another_app_and_no_end_of_memory() {
     let bench = Bench::new();
     a_link_left_behind_is_not_followed(&bench);
     what_one_app_made_is_used_for_no_other(&bench);
     a_log_has_an_end_and_the_error_its_last_lines(&bench);
+    the_lines_of_an_error_are_those_that_were_heard(&bench);
 }
 
 fn a_link_left_behind_is_not_followed(bench: &Bench) {
@@ -74,6 +75,15 @@ fn a_log_has_an_end_and_the_error_its_last_lines(bench: &Bench) {
         heard.lines.iter().filter(|line| line.contains("yyyy")).map(String::len).collect();
     // After the name of its step.
     assert!(matches!(lengths[..], [4096..4200]), "one line, cut: {lengths:?}");
+}
+
+fn the_lines_of_an_error_are_those_that_were_heard(bench: &Bench) {
+    let command = r"printf 'NoNewPrivs:\\t1 \\n\\033[31mred\\033[0m\\r\\n'; exit 2";
+    let (built, heard) = bench.build(python_app(command).path());
+    let error = built.unwrap_err();
+    assert_eq!(error.log_tail(), ["NoNewPrivs:    1", "red"]);
+    let lines: Vec<&str> = heard.lines.iter().filter_map(|line| line.strip_prefix("assets: ")).collect();
+    assert!(lines.ends_with(&["NoNewPrivs:    1", "red"]), "{lines:?}");
 }
 
 #[test]

@@ -61,6 +61,8 @@ impl Locked {
         assert!(matches!(error, BuildError::StepFailed { .. }), "{lock}: {}", whole(&error));
         let said = whole(&error).to_lowercase();
         assert!(["hash", "integrity"].iter().any(|word| said.contains(word)), "{lock}: {said}\n{log}");
+        let hint = dozen_model::hint::Hint::hint(&error).unwrap_or_default();
+        assert!(hint.contains("lock it again"), "{lock}: {hint}");
     }
 }
 

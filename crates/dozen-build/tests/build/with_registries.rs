@@ -67,6 +67,11 @@ fn a_wrong_hash_fails_the_build_with_the_tools_words() {
     let error = result.unwrap_err();
     assert!(matches!(error, BuildError::StepFailed { .. }), "{}", whole(&error));
     assert!(whole(&error).to_lowercase().contains("hash"), "{}\n{}", whole(&error), heard.lines.join("\n"));
+    let hint = dozen_model::hint::Hint::hint(&error).unwrap();
+    assert!(
+        hint.contains("lock it again (`uv pip compile --generate-hashes -o requirements.txt FILE`)"),
+        "{hint}"
+    );
 }
 
 #[test]
@@ -228,7 +233,8 @@ fn a_pipfile_lock_is_installed_by_its_hashes() {
     };
     let right = lock("9deba5723312380e77435581c6bf4935c94cbfab9b1ed33ef8d238ea168eb760");
     let folder = tree(&[PROCFILE, ("Pipfile", "[packages]\niniconfig = \"*\"\n"), ("Pipfile.lock", &right)]);
-    let (first, _) = built(&bench, folder.path());
+    let (first, heard) = built(&bench, folder.path());
+    assert!(heard.decisions["install"].starts_with("1 package installed by uv"), "{:?}", heard.decisions);
     assert!(bench.has(&first, &site("iniconfig/__init__.py")));
     assert!(!bench.has(&first, "requirements.dozen.txt"));
     write_files(folder.path(), &[("Pipfile.lock", &lock(&"0".repeat(64)))]);

@@ -11,7 +11,8 @@ use crate::{
 
 /// Whether the change has no release to change.
 pub(super) fn is_before_first(change: &Change) -> bool {
-    let of_release = matches!(change.deploy.kind, DeployKind::Config | DeployKind::Attach);
+    let kind = change.deploy.kind;
+    let of_release = matches!(kind, DeployKind::Config | DeployKind::Attach | DeployKind::Detach);
     of_release && change.stage.current.is_none()
 }
 

@@ -44,8 +44,8 @@ pub(super) fn unpack_into(change: &Change) -> Result<String, ControlError> {
             imported.unpacked
         }
     };
-    let noun = if unpacked.entries == 1 { "file" } else { "files" };
-    Ok(format!("{} {noun}", unpacked.entries))
+    let noun = if unpacked.files == 1 { "file" } else { "files" };
+    Ok(format!("{} {noun}", unpacked.files))
 }
 
 /// The step itself; only a new tree has a source.

@@ -42,8 +42,10 @@ words! {
         Config = "config",
         /// An earlier release again.
         Rollback = "rollback",
-        /// A service attached or detached.
+        /// A service attached.
         Attach = "attach",
+        /// A service detached.
+        Detach = "detach",
     }
 }
 

@@ -41,6 +41,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("odd host", "GET / HTTP/1.1\r\nHost: one.test/x\r\n\r\n"),
     ("two hosts, URI", "GET http://two.test/ HTTP/1.1\r\nHost: one.test\r\n\r\n"),
     ("CONNECT", "CONNECT one.test:80 HTTP/1.1\r\nHost: one.test\r\n\r\n"),
+    ("no request", "GARBAGE\r\n\r\n"),
+    ("TLS", "\x16\x03\x01\r\n\r\n"),
 ];
 
 #[test]
@@ -60,6 +62,8 @@ fn an_ambiguous_request_gets_400_and_nothing_behind_it_is_served() {
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "{what}: {answer:?}");
         assert!(app.seen.lock().is_empty(), "{what}: {:?}", app.seen.lock());
     }
+    let count = host.client().status().unwrap().malformed;
+    assert_eq!(count, REFUSED.len() as u64, "each is counted once");
 }
 
 #[test]

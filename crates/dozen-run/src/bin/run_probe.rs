@@ -8,7 +8,13 @@
 //!   with its environment.
 //! - `lines COUNT PAUSE_MS`: prints numbered lines, then stays.
 //! - `exit STATUS`: ends at once.
-#![allow(missing_docs, clippy::disallowed_methods, clippy::disallowed_macros, clippy::unwrap_used)]
+#![allow(missing_docs, reason = "it has no words for others")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::unwrap_used,
+    reason = "the product's rules; this is an app of the tests"
+)]
 
 use std::{
     env,

@@ -20,6 +20,8 @@ pub enum NotReady {
         reason: ExitReason,
         /// How long it was waited for.
         after: Duration,
+        /// Whether it had to listen on a port.
+        serves: bool,
     },
     /// Nothing accepted connections on its port.
     #[error("{}", never_listened(*.port, .elsewhere, *.waited))]
@@ -86,7 +88,7 @@ pub enum NotReady {
 impl Hint for NotReady {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Exited { reason, .. } => exit_hint(reason),
+            Self::Exited { reason, serves, .. } => exit_hint(reason, *serves),
             Self::NeverListened { port, elsewhere, .. } => Some(port_hint(*port, elsewhere)),
             Self::PortTaken { .. } => Some("deploy again: the next instance gets another port".to_owned()),
             Self::NoAnswer { .. } => Some(
@@ -106,8 +108,12 @@ impl Hint for NotReady {
     }
 }
 
-fn exit_hint(reason: &ExitReason) -> Option<String> {
+fn exit_hint(reason: &ExitReason, serves: bool) -> Option<String> {
     let text = match reason {
+        ExitReason::Status(0) if !serves => {
+            "an instance is meant to stay: run what ends by itself with `dozen run`, and keep a worker in the \
+             foreground"
+        }
         ExitReason::Status(0) => {
             "a web process must stay in the foreground: take `--daemon` or a trailing `&` out of its command"
         }
@@ -230,12 +236,16 @@ mod tests {
     #[test]
     fn an_early_end_says_how_and_when() {
         let after = Duration::from_millis(420);
-        let (text, hint) = told(&NotReady::Exited { reason: ExitReason::Status(127), after });
+        let (text, hint) = told(&NotReady::Exited { reason: ExitReason::Status(127), after, serves: true });
         assert_eq!(
             text,
             "it ended after 0.4 s, before it was ready: exit status 127 (the command was not found)"
         );
         assert!(hint.contains("Procfile"), "{hint}");
+        for (serves, words) in [(true, "a web process must stay"), (false, "with `dozen run`")] {
+            let (_, hint) = told(&NotReady::Exited { reason: ExitReason::Status(0), after, serves });
+            assert!(hint.contains(words) && hint.contains("web") == serves, "{hint}");
+        }
     }
 
     #[test]

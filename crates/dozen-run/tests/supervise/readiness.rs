@@ -69,7 +69,10 @@ fn an_app_that_ends_is_not_waited_for() {
     let began = Instant::now();
     let probe = crate::stand::probe(stand.ports.reserve().unwrap());
     let outcome = wait_ready(&probe, &short, &stand.supervisor, &mut |_| {});
-    assert!(matches!(outcome, Err(NotReady::Exited { reason: ExitReason::Status(3), .. })), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(NotReady::Exited { reason: ExitReason::Status(3), serves: true, .. })),
+        "{outcome:?}"
+    );
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
@@ -133,5 +136,8 @@ fn a_process_without_endpoint_is_ready_when_it_lives() {
         ProbeAnswer::Alive
     );
     let outcome = wait_alive(&short, &stand.supervisor, LONG);
-    assert!(matches!(outcome, Err(NotReady::Exited { reason: ExitReason::Status(0), .. })), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(NotReady::Exited { reason: ExitReason::Status(0), serves: false, .. })),
+        "{outcome:?}"
+    );
 }

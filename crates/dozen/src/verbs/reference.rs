@@ -66,11 +66,10 @@ fn describe(verb: &Command, above: &str, level: usize, page: &mut String) {
     }
     let usage = verb.clone().render_usage().to_string();
     line(page, &format!("```text\n{}\n```\n", usage.trim_start_matches("Usage: ")));
-    // What a verb hands on to its parts is told once, at the verb.
-    let told_above = |arg: &Arg| level > 2 && arg.is_global_set();
-    let shown =
-        |arg: &&Arg| !arg.is_hide_set() && !EVERYWHERE.contains(&arg.get_id().as_str()) && !told_above(arg);
-    let arguments: Vec<&Arg> = verb.get_arguments().filter(shown).collect();
+    // What a verb hands on to its parts is explained once, at the verb.
+    let is_common = |arg: &&Arg| level > 2 && arg.is_global_set();
+    let shown = |arg: &&Arg| !arg.is_hide_set() && !EVERYWHERE.contains(&arg.get_id().as_str());
+    let (common, arguments): (Vec<&Arg>, Vec<&Arg>) = verb.get_arguments().filter(shown).partition(is_common);
     if !arguments.is_empty() {
         page.push_str("| argument | meaning |\n|---|---|\n");
         for argument in arguments {
@@ -78,6 +77,10 @@ fn describe(verb: &Command, above: &str, level: usize, page: &mut String) {
             row(page, &[&format!("`{}`", spelling(argument)), &help]);
         }
         page.push('\n');
+    }
+    if !common.is_empty() {
+        let words: Vec<String> = common.into_iter().map(|arg| format!("`{}`", spelling(arg))).collect();
+        line(page, &format!("It takes {} as `{above}` does.\n", words.join(", ")));
     }
     if let Some(more) = verb.get_after_help() {
         let more = more.to_string();
@@ -134,5 +137,10 @@ mod tests {
         assert!(page.contains("| `-n, --limit COUNT` |"));
         assert!(page.contains("| `-a, --app APP` |"));
         assert_eq!(page.matches("| `--server URL` |").count(), 1);
+        let list = page.split("### `dozen services list`").nth(1).and_then(|rest| rest.split("\n#").next());
+        let list = list.unwrap_or_default();
+        for option in ["--json`", "-a, --app APP`", "--stage STAGE` as `dozen services` does."] {
+            assert!(list.contains(option), "{option}: {list}");
+        }
     }
 }

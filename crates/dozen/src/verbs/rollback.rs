@@ -1,14 +1,14 @@
 //! `dozen rollback`: run an earlier release again.
 
-use dozen_control::api::wire::Rollback;
+use dozen_control::api::wire::{ReleaseDetail, Rollback};
 use dozen_model::release::ReleaseNumber;
 use http::Method;
 
 use crate::{
     cli_error::{CliError, ExitStatus},
     client::json,
-    context::AppFlags,
-    follow::carry_out,
+    context::{AppFlags, Target},
+    follow::{Ended, carry_out},
     session::Session,
 };
 
@@ -38,6 +38,16 @@ pub(crate) async fn rollback(args: RollbackArgs, session: &Session) -> Result<Ex
     let target = session.target(&args.app)?;
     let body = json(&Rollback { to: args.to, run_release_phase: args.release_phase })?;
     let ended = carry_out(session, &target, Method::POST, "/rollback", Some(body)).await?;
-    let what = args.to.map_or_else(|| "rolled back".to_owned(), |to| format!("rolled back to {to}"));
-    ended.tell(session.out, &target, &what)
+    let what = match &ended {
+        Ended::Well { release: Some(made), .. } => change_of(*made, &target, session).await,
+        _ => None,
+    };
+    ended.tell(session.out, &target, what.as_deref().unwrap_or("rolled back"))
+}
+
+/// What the new release says of itself: to which one it goes back was the server's choice.
+async fn change_of(made: ReleaseNumber, target: &Target, session: &Session) -> Option<String> {
+    let path = target.path(&format!("/releases/{}", made.0));
+    let detail: ReleaseDetail = session.control().await.ok()?.get(&path).await.ok()?;
+    Some(detail.summary.change.replacen("rollback", "rolled back", 1))
 }

@@ -74,6 +74,8 @@ fn a_sqlite_service_is_attached_by_its_url_and_detached_with_its_data_kept() {
 
     host.dozen(["services", "detach", "db"]).succeeds();
     assert_eq!(inside(&host, "echo ${DATABASE_URL-none}"), "none\n");
+    let changes = host.dozen(["builds", "--json"]).succeeds().json();
+    assert_eq!([&changes[0]["kind"], &changes[1]["kind"]], ["detach", "attach"], "{changes}");
     host.dozen(["services", "attach", "db"]).succeeds();
     assert_eq!(count(&host), "2\n", "the data is still there");
 }

@@ -61,7 +61,8 @@ fn an_app_is_deployed_configured_scaled_rolled_back_and_destroyed() {
     host.dozen(["ps", "scale", "-a", "shop", "web=3"]).succeeds();
     assert_eq!(host.up_instances("shop"), ["web.1", "web.2", "web.3"]);
 
-    host.dozen(["rollback", "-a", "shop", "v1"]).succeeds();
+    let back = host.dozen(["rollback", "-a", "shop"]).succeeds();
+    assert_eq!(back.stdout, "shop: v3, rolled back to v1\n");
     assert!(host.get("shop", "/").body.starts_with("hello v3 "));
 
     project.write("server.py", "raise SystemExit(3)\n");

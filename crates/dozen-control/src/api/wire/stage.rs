@@ -51,7 +51,7 @@ pub enum ArchiveFormat {
 pub struct DeploySummary {
     /// Number within the stage.
     pub number: u64,
-    /// `deploy`, `config`, `rollback` or `attach`, which is also a detach.
+    /// `deploy`, `config`, `rollback`, `attach` or `detach`.
     pub kind: String,
     /// `queued`, `running`, `succeeded`, `failed`, `cancelled`, `superseded`.
     pub state: String,

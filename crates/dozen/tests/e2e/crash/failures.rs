@@ -70,6 +70,30 @@ fn a_build_that_fails_leaves_what_serves() {
     says(&failed, &["helth", "health"]);
 }
 
+/// A package of the tree whose own build ends badly; its tool comes from no index.
+const BROKEN_PACKAGE: [(&str, &str); 3] = [
+    ("requirements.txt", "./broken\n"),
+    (
+        "broken/pyproject.toml",
+        "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+    ),
+    ("broken/backend.py", "def build_wheel(*_):\n    raise SystemExit('no such header')\n"),
+];
+
+#[test]
+fn a_build_step_that_fails_leaves_what_serves_and_says_what_to_do_next() {
+    let served = Served::v1();
+    let failed = served.refuses(&BROKEN_PACKAGE);
+    let hint = "hint: the lines above are its own; run `pip install -r requirements.txt` in a fresh checkout";
+    says(&failed, &["no such header", "error: install ended with status 1", hint]);
+
+    let command = "[build]\ncommand = \"printf 'NoNewPrivs:\\t1\\n'; exit 2\"\n";
+    let failed = served.refuses(&[("requirements.txt", ""), ("dozen.toml", command)]);
+    let named = "error: `[build] command` of dozen.toml ended with status 2";
+    says(&failed, &[named, "hint: the lines above are its own; run it in a fresh checkout of the app"]);
+    assert_eq!(failed.stderr.matches("NoNewPrivs:    1").count(), 1, "{failed:#?}");
+}
+
 #[test]
 fn a_release_phase_that_exits_3_leaves_what_serves() {
     let served = Served::v1();
