@@ -111,7 +111,7 @@ pub enum ControlError {
     Name(#[from] dozen_model::names::NameError),
     #[error("could not run a process: {0}")]
     Run(#[from] dozen_run::RunError),
-    #[error("could not read or trim logs: {0}")]
+    #[error("{0}")]
     Logs(String),
     #[error("the router did not answer: {0}")]
     Router(String),

@@ -52,6 +52,17 @@ impl Cursor {
     pub fn position(&self, stream: &StreamId) -> Option<Position> {
         self.0.get(stream).copied()
     }
+
+    /// What of it is not in an `earlier` one: [`Cursor::advance`] adds it there.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let moved = self.0.iter().filter(|(stream, position)| earlier.0.get(stream) != Some(position));
+        Self(moved.map(|(stream, position)| (stream.clone(), *position)).collect())
+    }
+
+    /// Takes over the positions of a later one, which need not name each stream.
+    pub fn advance(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -60,4 +71,22 @@ fn is_zero(number: &u64) -> bool {
 
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_moved_brings_an_earlier_cursor_to_the_later_one() {
+        let at = |offset| Position { offset, ..Position::default() };
+        let stream = |name: &str| StreamId(name.to_owned());
+        let mut earlier = Cursor([(stream("a"), at(1)), (stream("b"), at(2))].into());
+        let later = Cursor([(stream("a"), at(1)), (stream("b"), at(5)), (stream("c"), at(3))].into());
+        let moved = later.since(&earlier);
+        assert_eq!(moved.0.len(), 2);
+        earlier.advance(moved);
+        assert_eq!(earlier, later);
+        assert_eq!(later.since(&later), Cursor::default());
+    }
 }

@@ -144,7 +144,7 @@ fn routes(api: Api) -> Router {
         .route("/stop", post(stage_routes::stop))
         .route("/start", post(stage_routes::start))
         .route("/run", post(streams::run))
-        .route("/logs", get(streams::logs))
+        .route("/logs", get(streams::logs).post(streams::logs_from))
         .route("/services", get(stage_routes::services).post(stage_routes::create_service))
         .route("/services/{name}/attach", post(stage_routes::attach))
         .route("/services/{name}/detach", post(stage_routes::detach));

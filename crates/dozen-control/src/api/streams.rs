@@ -1,6 +1,6 @@
 //! Answers that go on: progress, logs, an attached process.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error as _, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use dozen_logs::{LogLine, LogQuery, Source};
+use dozen_logs::{LogError, LogLine, LogQuery, Source};
 use dozen_model::names::{AppName, StageName};
 use futures_util::stream;
 use hyper_util::rt::TokioIo;
@@ -24,7 +24,7 @@ use super::{
     Api, ApiError,
     peer::Peer,
     stage_routes::of_stage,
-    wire::{LogRecord, LogRequest, Progress, RunRequest},
+    wire::{LogItem, LogPosition, LogRecord, LogRequest, Progress, RunRequest},
 };
 use crate::{
     control::Control,
@@ -70,11 +70,31 @@ fn line(value: &impl Serialize) -> Result<Bytes, Infallible> {
 /// `GET /logs`.
 pub(super) async fn logs(
     State(api): State<Api>,
-    Path((app, name)): Path<(AppName, StageName)>,
+    Path(stage): Path<(AppName, StageName)>,
     Query(request): Query<LogRequest>,
+) -> Result<Response, ApiError> {
+    lines_of(api, stage, &request, None).await
+}
+
+/// `POST /logs`: from a position on.
+pub(super) async fn logs_from(
+    State(api): State<Api>,
+    Path(stage): Path<(AppName, StageName)>,
+    Query(request): Query<LogRequest>,
+    Json(position): Json<LogPosition>,
+) -> Result<Response, ApiError> {
+    lines_of(api, stage, &request, Some(position)).await
+}
+
+async fn lines_of(
+    api: Api,
+    (app, name): (AppName, StageName),
+    request: &LogRequest,
+    from: Option<LogPosition>,
 ) -> Result<Response, ApiError> {
     of_stage(api.clone(), (app.clone(), name.clone()), |_, _| Ok(())).await?;
     let mut query = LogQuery::new(app, name);
+    query.from = from;
     let bad = |text: String| ControlError::BadRequest(text);
     query.lines = request.lines;
     query.since_ns = request.since_ns;
@@ -94,42 +114,66 @@ pub(super) async fn logs(
     // Each batch may be a megabyte of lines, and a client may be slow.
     let (sender, receiver) = channel(4);
     let control = api.control;
-    std::thread::spawn(move || send_logs(&control, query, request.follow, &sender));
+    let follow = request.follow;
+    std::thread::spawn(move || {
+        let sent =
+            if follow { follow_log(&control, query, &sender) } else { send_log(&control, &query, &sender) };
+        if let Err(error) = sent {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let failed = ControlError::Logs(format!("{error}{cause}")).body();
+            // The client may be gone.
+            let _ = sender.blocking_send(items([LogItem::Failed { failed }]));
+        }
+    });
     Ok(lines(stream::unfold(receiver, |mut records| async move {
         let batch: Bytes = records.recv().await?;
         Some((Ok(batch), records))
     })))
 }
 
-/// Reads, and follows if asked, until the client is gone.
-fn send_logs(control: &Control, query: LogQuery, follow: bool, sender: &Sender<Bytes>) {
-    if !follow {
-        if let Ok(page) = control.logs.read(&query) {
-            let _ = sender.blocking_send(batch(&page.lines));
-        }
-        return;
-    }
-    let Ok(mut follower) = control.logs.follow(query) else { return };
-    while !sender.is_closed() && !control.is_ending() {
-        match follower.next_batch(Duration::from_secs(1)) {
-            Ok(lines) if lines.is_empty() => {}
-            Ok(lines) if sender.blocking_send(batch(&lines)).is_ok() => {}
-            _ => return,
-        }
-    }
+/// Reads once.
+fn send_log(control: &Control, query: &LogQuery, sender: &Sender<Bytes>) -> Result<(), LogError> {
+    let page = control.logs.read(query)?;
+    // The client may be gone.
+    let _ = sender.blocking_send(items(records(&page.lines)));
+    Ok(())
 }
 
-fn batch(records: &[LogLine]) -> Bytes {
-    let mut text = Vec::new();
-    for one in records {
-        let record = LogRecord {
+/// Reads on until the client is gone.
+fn follow_log(control: &Control, query: LogQuery, sender: &Sender<Bytes>) -> Result<(), LogError> {
+    let mut told = query.from.clone().unwrap_or_default();
+    let mut follower = control.logs.follow(query)?;
+    while !sender.is_closed() && !control.is_ending() {
+        let lines = follower.next_batch(Duration::from_secs(1))?;
+        if lines.is_empty() {
+            continue;
+        }
+        let position = LogItem::Position { position: follower.cursor().since(&told) };
+        told = follower.cursor().clone();
+        if sender.blocking_send(items(records(&lines).chain([position]))).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn records(lines: &[LogLine]) -> impl Iterator<Item = LogItem> {
+    lines.iter().map(|one| {
+        LogItem::Line(LogRecord {
             time_ns: one.time_ns,
             source: one.source.as_str().to_owned(),
             process: one.process.clone(),
             text: String::from_utf8_lossy(&one.text).into_owned(),
             continued: one.unfinished,
-        };
-        text.extend(serde_json::to_vec(&record).unwrap_or_default());
+        })
+    })
+}
+
+/// One item a line.
+fn items(items: impl IntoIterator<Item = LogItem>) -> Bytes {
+    let mut text = Vec::new();
+    for item in items {
+        text.extend(serde_json::to_vec(&item).unwrap_or_default());
         text.push(b'\n');
     }
     text.into()

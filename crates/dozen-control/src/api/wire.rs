@@ -57,7 +57,8 @@ pub mod paths {
     /// | `/stop` | POST [`super::ProcessFilter`] (all types: as `down`; or one instance `run.1`) | progress |
     /// | `/start` | POST, no body: the undo of `down` | progress |
     /// | `/run` | POST [`super::RunRequest`] | detached: [`super::RunStarted`]; else 101 and frames |
-    /// | `/logs` | GET [`super::LogRequest`] as a query | [`super::LogRecord`] a line |
+    /// | `/logs` | GET [`super::LogRequest`] as a query | [`super::LogItem`] a line |
+    /// | `/logs` | POST the same, [`super::LogPosition`] | the same, from there on |
     /// | `/services` | GET; POST [`super::CreateService`] | `Vec<`[`super::ServiceEntry`]`>` |
     /// | `/services/NAME/attach` | POST [`super::AttachService`] | progress |
     /// | `/services/NAME/detach` | POST | progress |

@@ -53,7 +53,6 @@ impl Supervisor {
         if let Some(reason) = self.status(id)?.exit() {
             return Ok(reason);
         }
-        let began = Instant::now();
         loop {
             let asked = match self.ask_to_stop(id, grace) {
                 Ok(asked) => asked,
@@ -61,7 +60,8 @@ impl Supervisor {
                 // It may be stopped itself, or out of memory.
                 Err(_) => break,
             };
-            let deadline = began + remaining_grace(&asked).or(grace).unwrap_or_default() + AFTER_GRACE;
+            let left = remaining_grace(&asked).or(grace).unwrap_or_default();
+            let deadline = Instant::now() + left + AFTER_GRACE;
             match self.wait_end(id, deadline) {
                 End::Seen(reason) => return Ok(reason),
                 // The next shim goes on with the stop, without a second signal.

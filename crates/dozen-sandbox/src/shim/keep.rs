@@ -17,15 +17,15 @@ use super::{
     client::{Client, Purpose},
     incarnation::Run,
     log_writer::LogWriter,
+    stopping::Due,
 };
 use crate::{
     boot_id,
-    init::unix_nanos,
     instance_dir::InstanceDir,
     process_identity::ProcessIdentity,
     protocol::Reply,
     spec::LaunchSpec,
-    state::{Dropped, InstanceState, Phase, Upkeep},
+    state::{Dropped, InstanceState, Phase, Upkeep, unix_nanos},
     sys::{
         poll_set::{Place, PollSet},
         signals,
@@ -62,6 +62,10 @@ pub(super) struct Shim {
     dropped_before: Dropped,
     pub(super) attachment: Attachment,
     pub(super) run: Option<Run>,
+    /// When it is started again.
+    pub(super) backoff_due: Due,
+    /// When everything inside is killed.
+    pub(super) kill_due: Due,
     /// Bytes were taken in this turn, so more are likely in a moment.
     pub(super) is_streaming: bool,
 }
@@ -136,6 +140,8 @@ impl Shim {
             dropped_before,
             attachment,
             run: None,
+            backoff_due: Due::default(),
+            kill_due: Due::default(),
             is_streaming: false,
         };
         kept.resume(&boot_id).map_err(|reason| format!("could not reach init: {reason}"))?;

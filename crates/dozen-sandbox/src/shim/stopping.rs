@@ -1,6 +1,9 @@
 //! Stopping: the signal, the grace period, the kill; and everything else that time brings.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -13,8 +16,29 @@ use crate::{
 
 /// How long init may take to kill everything before it is killed itself.
 const LAST_WORD: Duration = Duration::from_secs(2);
-/// No timer is longer: a clock that was set back must not make one endless.
+/// How long nothing may be due without a look.
 const LONGEST_TIMER: Duration = Duration::from_secs(60);
+/// No wait for a time in the state is longer: the clock may have been set back since another shim
+/// wrote it.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// A time of the state on the shim's own clock, which nobody sets: once it was looked at, a system
+/// clock that is set does not move it.
+#[derive(Default)]
+pub(super) struct Due(Cell<Option<(u64, Instant)>>);
+
+impl Due {
+    /// What is left until a unix time in nanoseconds.
+    fn left(&self, unix: u64) -> Duration {
+        let now = Instant::now();
+        let at = match self.0.get() {
+            Some((same, at)) if same == unix => at,
+            _ => now + Duration::from_nanos(unix.saturating_sub(unix_nanos())).min(LONGEST_WAIT),
+        };
+        self.0.set(Some((unix, at)));
+        at.saturating_duration_since(now)
+    }
+}
 
 impl Shim {
     /// Begins to stop, or shortens the grace period of a stop that has begun. It is not started again.
@@ -63,7 +87,7 @@ impl Shim {
     pub(super) fn act_on_time(&mut self) {
         if let Phase::Backoff { until } = self.state.phase
             && self.run.is_none()
-            && until_unix(until).is_zero()
+            && self.backoff_due.left(until).is_zero()
         {
             if self.dir.is_gone() {
                 // Nobody could find or stop what would be started, and no launch could be written down.
@@ -73,7 +97,7 @@ impl Shim {
                 self.begin_incarnation();
             }
         }
-        if self.state.stop.is_some_and(|stop| until_unix(stop.kill_at).is_zero()) {
+        if self.state.stop.is_some_and(|stop| self.kill_due.left(stop.kill_at).is_zero()) {
             self.kill();
         }
         if self.attachment.awaited_until().is_some_and(|until| Instant::now() >= until) {
@@ -101,14 +125,14 @@ impl Shim {
     /// How long nothing is due.
     pub(super) fn time_to_next(&self) -> Option<Duration> {
         let backoff = match self.state.phase {
-            Phase::Backoff { until } if self.run.is_none() => Some(until_unix(until)),
+            Phase::Backoff { until } if self.run.is_none() => Some(self.backoff_due.left(until)),
             _ => None,
         };
         let run = self.run.as_ref().filter(|run| !run.has_ended);
         let kill = run.and_then(|run| {
             let stop = self.state.stop?;
             Some(match run.kill_ordered {
-                None => until_unix(stop.kill_at),
+                None => self.kill_due.left(stop.kill_at),
                 Some(since) => LAST_WORD.saturating_sub(since.elapsed()).max(Duration::from_millis(100)),
             })
         });
@@ -122,6 +146,21 @@ impl Shim {
     }
 }
 
-fn until_unix(nanos: u64) -> Duration {
-    Duration::from_nanos(nanos.saturating_sub(unix_nanos())).min(LONGEST_TIMER * 60)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_was_looked_at_keeps_its_place_and_another_one_gets_its_own() {
+        let due = Due::default();
+        let soon = unix_nanos() + 30_000_000_000;
+        let left = due.left(soon);
+        assert!(left <= Duration::from_secs(30) && left > Duration::from_secs(20), "{left:?}");
+        // As if the clock had been set: what is kept decides, not the clock.
+        due.0.set(Some((soon, Instant::now() + Duration::from_secs(5))));
+        assert!(due.left(soon) <= Duration::from_secs(5));
+        assert!(due.left(soon - 1) > Duration::from_secs(20));
+        assert!(due.left(0).is_zero());
+        assert!(due.left(u64::MAX) <= LONGEST_WAIT);
+    }
 }

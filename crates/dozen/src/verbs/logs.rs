@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dozen_control::api::wire::{LogRecord, StageStatus};
+use dozen_control::api::wire::{LogItem, LogPosition, LogRecord, StageStatus};
 use dozen_model::{
     names::ProcessType,
     printable::{printable, printable_json},
@@ -12,7 +12,7 @@ use http::Method;
 
 use crate::{
     cli_error::{CliError, ExitStatus},
-    client::ControlClient,
+    client::{ControlClient, json},
     context::{AppFlags, Target},
     output::Tint,
     session::Session,
@@ -73,22 +73,25 @@ enum Source {
 pub(crate) async fn logs(args: LogsArgs, session: &Session) -> Result<ExitStatus, CliError> {
     let target = session.target(&args.app)?;
     let mut control = session.control().await?;
-    let mut since_ns = args.since;
-    let mut lines = args.lines.or(if args.since.is_none() { Some(100) } else { None });
+    let path = target.path(&format!("/logs{}", query(&args)));
+    let mut heard_of = Heard::default();
     let mut lost_at = tokio::time::Instant::now();
     loop {
-        let path = target.path(&format!("/logs{}", query(&args, lines, since_ns)));
-        let mut seen_ns = None;
-        let heard = match control.stream(Method::GET, &path, None).await {
+        let (method, body) = match &heard_of.position {
+            None => (Method::GET, None),
+            // The server went away. What was printed is not asked for again.
+            Some(position) => (Method::POST, Some(json(position)?)),
+        };
+        let heard = match control.stream(method, &path, body).await {
             Ok(stream) => {
-                let heard = print_all(stream, &args, &mut seen_ns, session).await;
+                let heard = print_all(stream, &args, &mut heard_of, session).await;
                 lost_at = tokio::time::Instant::now();
                 heard
             }
             Err(error) => Err(error.into()),
         };
         match heard {
-            Ok(()) if !args.follow && seen_ns.is_none() => {
+            Ok(()) if !args.follow && !heard_of.anything => {
                 return explain_nothing(&args, &target, &control).await;
             }
             Ok(()) if !args.follow => return Ok(ExitStatus::Success),
@@ -96,10 +99,6 @@ pub(crate) async fn logs(args: LogsArgs, session: &Session) -> Result<ExitStatus
                 if args.follow && error.is_lost() && lost_at.elapsed() < SERVER_RETURNS => {}
             Err(error) => return Err(error),
             Ok(()) => {}
-        }
-        // The server went away. What was printed is not asked for again.
-        if let Some(seen) = seen_ns {
-            (since_ns, lines) = (Some(seen + 1), None);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         if let Ok(again) = control.another().await {
@@ -131,28 +130,50 @@ async fn explain_nothing(
     Err(CliError::Unavailable { message, hint: Some(hint) })
 }
 
-/// Prints records until the stream ends; all that are there at once go out in one write.
+/// What of the log has been printed.
+#[derive(Default)]
+struct Heard {
+    anything: bool,
+    /// Where a follower stands behind it.
+    position: Option<LogPosition>,
+}
+
+/// Prints records until the stream ends; all that are there at once go out in one write. When
+/// following, a batch is printed once its position is known: else a part of it could come again.
 async fn print_all(
     mut stream: crate::client::Lines,
     args: &LogsArgs,
-    seen_ns: &mut Option<u64>,
+    heard: &mut Heard,
     session: &Session,
 ) -> Result<(), CliError> {
+    let mut text = String::new();
     loop {
-        let records: Vec<LogRecord> = stream.batch().await?;
-        let Some(last) = records.last() else { return Ok(()) };
-        *seen_ns = Some(last.time_ns);
-        let mut text = String::new();
-        for record in &records {
-            if args.json {
-                text.push_str(&json_line(record));
-            } else {
-                text.push_str(&line(record, session.out.style.colour_out));
-            }
-            text.push('\n');
+        let items: Vec<LogItem> = stream.batch().await?;
+        if items.is_empty() {
+            return Ok(());
         }
-        session.out.bytes(text.as_bytes())?;
+        for item in items {
+            match item {
+                LogItem::Line(record) => {
+                    text.push_str(&shown(&record, args.json, session.out.style.colour_out));
+                    text.push('\n');
+                    heard.anything = true;
+                }
+                LogItem::Position { position } => {
+                    session.out.bytes(std::mem::take(&mut text).as_bytes())?;
+                    heard.position.get_or_insert_default().advance(position);
+                }
+                LogItem::Failed { failed } => return Err(CliError::Refused(Box::new(failed))),
+            }
+        }
+        if !args.follow {
+            session.out.bytes(std::mem::take(&mut text).as_bytes())?;
+        }
     }
+}
+
+fn shown(record: &LogRecord, json: bool, colour: bool) -> String {
+    if json { json_line(record) } else { line(record, colour) }
 }
 
 fn json_line(record: &LogRecord) -> String {
@@ -176,10 +197,11 @@ fn tint_of(record: &LogRecord) -> Tint {
     TINTS[process.bytes().map(usize::from).sum::<usize>() % TINTS.len()]
 }
 
-fn query(args: &LogsArgs, lines: Option<usize>, since_ns: Option<u64>) -> String {
+fn query(args: &LogsArgs) -> String {
+    let lines = args.lines.or(if args.since.is_none() { Some(100) } else { None });
     let mut parts = vec![format!("follow={}", args.follow)];
     parts.extend(lines.map(|lines| format!("lines={lines}")));
-    parts.extend(since_ns.map(|since| format!("since_ns={since}")));
+    parts.extend(args.since.map(|since| format!("since_ns={since}")));
     parts.extend(args.ps.as_ref().map(|ps| format!("ps={ps}")));
     parts.extend(args.source.map(|source| match source {
         Source::App => "source=app".to_owned(),

@@ -272,7 +272,7 @@ pub struct RunStarted {
     pub release: ReleaseNumber,
 }
 
-/// Query of `GET /logs`.
+/// Query of `GET /logs` and `POST /logs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRequest {
     /// The last N lines.
@@ -287,6 +287,28 @@ pub struct LogRequest {
     #[serde(default)]
     pub follow: bool,
 }
+
+/// What comes of `/logs`, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LogItem {
+    /// A line of the log.
+    Line(LogRecord),
+    /// Behind each batch that a follower gets: where it stands in the streams that have moved. Who
+    /// was cut off sends all of them together as the body of `POST /logs` to go on behind that batch.
+    Position {
+        /// The streams that have moved.
+        position: LogPosition,
+    },
+    /// Why no more comes.
+    Failed {
+        /// The refusal.
+        failed: ErrorBody,
+    },
+}
+
+/// Where a reader stands in the streams of a log.
+pub type LogPosition = dozen_logs::Cursor;
 
 /// One log line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

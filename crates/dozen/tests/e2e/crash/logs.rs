@@ -75,14 +75,45 @@ fn all_lines_are_there_once(host: &TestHost) {
             .succeeds();
         ran.stdout.contains("\"line 99999\"").then_some(ran.stdout)
     });
+    each_line_once(&lines);
+    nothing_is_left_over(host, &["shop"]);
+}
+
+#[track_caller]
+fn each_line_once(records: &str) {
     let mut next = 0;
-    for line in lines.lines() {
+    for line in records.lines() {
         let record: serde_json::Value = serde_json::from_str(line).expect("a record");
         assert_eq!(record["text"], format!("line {next}"), "after {next} lines");
         next += 1;
     }
     assert_eq!(next, 100_000);
-    nothing_is_left_over(host, &["shop"]);
+}
+
+#[test]
+fn whoever_follows_gets_each_line_once_although_control_dies_in_the_middle() {
+    let mut host = half_way();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let words =
+        ["logs", "-f", "-a", "shop", "--json", "--source", "app", "-n", "100000", "--ps", "worker.1"];
+    let out = file.reopen().expect("the file");
+    let mut follower = host.command(words).stdout(out).spawn().expect("dozen");
+    let heard = || fs::read_to_string(file.path()).expect("the lines");
+    wait_for("the first half", Duration::from_secs(30), || {
+        (heard().lines().count() >= 50_000).then_some(())
+    });
+    let_it_go(&host);
+    wait_for("some of the second half", Duration::from_secs(30), || {
+        (heard().lines().count() > 50_000).then_some(())
+    });
+    host.kill_control();
+    host.start_server();
+    wait_for("the last line", Duration::from_secs(30), || heard().contains("\"line 99999\"").then_some(()));
+    // What came twice would come by now.
+    host.dozen(["ps", "-a", "shop"]).succeeds();
+    follower.kill().expect("to end it");
+    follower.wait().expect("its end");
+    each_line_once(&heard());
 }
 
 #[test]
