@@ -32,10 +32,12 @@ use rustix::fs::{Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    cache_key::forget_layers,
     elf::ElfFile,
     error::{BuildError, shown_path},
     tree::Tree,
     tree_copy::{Adoption, TreeCopy},
+    tree_removal::remove_tree,
 };
 
 /// Tools that have a download cache for each app.
@@ -50,6 +52,9 @@ pub struct LayerFacts {
     pub entries: u64,
     /// The programs and shared libraries in it.
     pub elf_files: Vec<ElfFile>,
+    /// Whether there were more than are kept.
+    #[serde(default)]
+    pub has_more_elf_files: bool,
 }
 
 /// What [`LayerStore::prune`] removed.
@@ -106,7 +111,10 @@ impl LayerStore {
         }
         let tmp = store.tmp();
         for entry in fs::read_dir(&tmp).map_err(BuildError::io("list `tmp`"))?.flatten() {
-            crate::tree_copy::remove_tree(&entry.path())?;
+            // Without it the server would not start; it is tried again the next time.
+            if let Err(error) = remove_tree(&entry.path()) {
+                tracing::warn!(%error, "what an earlier build left stays until the next start");
+            }
         }
         store.remove_orphans();
         Ok(store)
@@ -137,15 +145,14 @@ impl LayerStore {
         &self.pythons_in_use
     }
 
-    /// Removes what only builds of this app use: its download caches, and with what it built last.
+    /// Removes what only builds of this app use: its download caches, and which layers it had built.
     pub fn forget_app(&self, app: &AppName) -> Result<(), BuildError> {
         for tool in TOOLS {
-            crate::tree_copy::remove_tree(&self.cache().join(tool).join(app.as_str()))?;
+            remove_tree(&self.cache().join(tool).join(app.as_str()))?;
         }
-        for kind in fs::read_dir(self.cache()).map_err(BuildError::io("list the caches"))?.flatten() {
-            let _ = fs::remove_file(kind.path().join("last").join(format!("{app}.json")));
-        }
-        Ok(())
+        // What it compiled with.
+        remove_tree(&self.cache().join("compilers").join(format!("{app}.json")))?;
+        forget_layers(self, app)
     }
 
     /// Where a layer's tree is; whether it is there is [`LayerStore::has`]'s question.
@@ -173,7 +180,7 @@ impl LayerStore {
             .keep();
         let result = self.adopt_into(tree, &staging, adoption);
         // Gone when it became the layer.
-        let _ = crate::tree_copy::remove_tree(&staging);
+        let _ = remove_tree(&staging);
         result
     }
 
@@ -296,7 +303,7 @@ impl LayerStore {
             fs::rename(&path, &doomed).map_err(BuildError::io("take a layer out of the store"))?;
             let _ = fs::remove_file(self.facts_path(digest));
         }
-        crate::tree_copy::remove_tree(&doomed)?;
+        remove_tree(&doomed)?;
         Ok(true)
     }
 
@@ -308,11 +315,11 @@ impl LayerStore {
         Ok(names.filter_map(|name| format!("sha256:{name}").parse().ok()).collect())
     }
 
-    /// Stores an image's manifest under its digest.
+    /// Stores an image's manifest under its digest; one that is there but damaged is replaced.
     pub fn put_image(&self, image: &Image) -> Result<Digest, BuildError> {
         let digest = image.digest();
         let path = self.image_path(&digest);
-        if !path.is_file() {
+        if self.image(&digest).is_none() {
             write_synced(&path, &image.canonical())?;
         }
         Ok(digest)

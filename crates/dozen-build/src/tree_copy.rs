@@ -1,4 +1,4 @@
-//! Copies a hostile tree into the store, hashing it on the way, and removes trees.
+//! Copies a hostile tree into the store, hashing it on the way, and gives trees away.
 //!
 //! Works on descriptors, name by name, and follows no link: what it reads may have been made by a
 //! build. The digest is taken of sorted paths, kinds, whether a file is executable, contents and
@@ -25,14 +25,23 @@ use crate::{
     elf,
     error::{BuildError, shown, shown_path},
     store::LayerFacts,
-    tree::{Tree, entries_of, open_below},
+    tree::entries_of,
 };
 
 /// The time of everything in a layer: the first day of 1980, the earliest that a zip can hold.
 const LAYER_TIME: i64 = 315_532_800;
 
-/// How deep a tree may be; each level keeps two descriptors open.
-const DEEPEST: usize = 250;
+/// How deep a tree may be; each level keeps two descriptors open, and more where an overlay is tidied.
+pub(crate) const DEEPEST: usize = 250;
+
+/// Bytes of what is known of the programs and libraries of one layer: a file of some KiB can name
+/// hundreds of libraries, and a tree can have it under 200,000 paths.
+const MOST_ELF_FACTS: usize = 4 << 20;
+
+/// The error for a tree that is deeper, which its name would be too long for.
+pub(crate) fn too_deep(path: String) -> BuildError {
+    BuildError::EntryRefused { path, rule: "it is nested too deeply" }
+}
 
 /// What may be in a tree that becomes a layer.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +65,7 @@ pub(crate) struct TreeCopy {
     adoption: Adoption,
     hash: Sha256,
     facts: LayerFacts,
+    elf_facts: usize,
     path: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -71,7 +81,8 @@ impl TreeCopy {
     pub(crate) fn new(adoption: Adoption) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"dozen layer 1\n");
-        Self { adoption, hash, facts: LayerFacts::default(), path: Vec::new(), buffer: vec![0; 128 << 10] }
+        let (facts, buffer) = (LayerFacts::default(), vec![0; 128 << 10]);
+        Self { adoption, hash, facts, elf_facts: 0, path: Vec::new(), buffer }
     }
 
     /// Copies and hashes.
@@ -96,7 +107,7 @@ impl TreeCopy {
         depth: usize,
     ) -> Result<(), BuildError> {
         if depth > DEEPEST {
-            return Err(self.refused("it is nested too deeply"));
+            return Err(too_deep(shown(&self.path)));
         }
         for (name, kind) in entries_of(from).map_err(BuildError::os("list a folder"))? {
             let length = self.path.len();
@@ -185,11 +196,26 @@ impl TreeCopy {
         self.record(if executable { b'x' } else { b'f' });
         self.hash.update(content.finalize());
         let Some(target) = target else { return Ok(()) };
-        if is_elf && let Ok(path) = std::str::from_utf8(&self.path) {
-            let read_at = |at: u64, buffer: &mut [u8]| target.read_exact_at(buffer, at);
-            self.facts.elf_files.extend(elf::read_elf(path, size, &read_at));
+        if is_elf {
+            self.note_elf(&target, size);
         }
         seal(&target.into(), if executable { 0o555 } else { 0o444 }).map_err(self.reading())
+    }
+
+    /// Keeps what the loader would read, as far as there is room.
+    fn note_elf(&mut self, file: &File, size: u64) {
+        let Ok(path) = std::str::from_utf8(&self.path) else { return };
+        if self.facts.has_more_elf_files {
+            return;
+        }
+        let read_at = |at: u64, buffer: &mut [u8]| file.read_exact_at(buffer, at);
+        let Some(found) = elf::read_elf(path, size, &read_at) else { return };
+        self.elf_facts += found.weight();
+        if self.elf_facts > MOST_ELF_FACTS {
+            self.facts.has_more_elf_files = true;
+        } else {
+            self.facts.elf_files.push(found);
+        }
     }
 
     /// A device 0:0 says that the file of the layer below is gone.
@@ -240,65 +266,93 @@ fn layer_times() -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Removes a file or a whole tree, read-only folders as well; nothing is done when it is gone.
-///
-/// The folders above it must be ours: links among them are followed.
-pub fn remove_tree(path: &Path) -> Result<(), BuildError> {
-    let doing = || format!("remove `{}`", shown_path(path));
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = match rustix::fs::open(parent, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        opened => opened.map_err(BuildError::os(doing()))?,
-    };
-    match remove_name(parent.as_fd(), name.as_encoded_bytes()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(BuildError::os(doing())(errno)),
-    }
-}
-
-/// Removes `name` in `folder` below a tree that somebody else wrote; no link on the way is followed.
-pub(crate) fn remove_below(tree: &Tree, folder: &str, name: &str) -> Result<(), BuildError> {
-    let Ok(folder) = open_below(tree.root(), Path::new(folder), OFlags::RDONLY | OFlags::DIRECTORY) else {
-        return Ok(());
-    };
-    match remove_name(folder.as_fd(), name.as_bytes()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(BuildError::os(format!("remove `{name}`"))(errno)),
-    }
-}
-
-fn remove_name(folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-        Err(Errno::ISDIR) => {}
-        done => return done,
-    }
-    // A folder without rights for its owner can be opened only after this.
-    let _ = rustix::fs::chmodat(folder, name, Mode::RWXU, AtFlags::empty());
-    let inner = open(folder, name, OFlags::DIRECTORY)?;
-    for (entry, _) in entries_of(inner.as_fd())? {
-        remove_name(inner.as_fd(), &entry)?;
-    }
-    rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)
-}
-
-/// Gives a tree to another user, links as such.
+/// Gives a tree to another user, links as such; one that is nested too deeply is refused.
 pub(crate) fn give_tree(path: &Path, uid: u32, gid: u32) -> Result<(), BuildError> {
     let doing = || format!("give `{}` to the build's user", shown_path(path));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(BuildError::os(doing()))?;
-    give_folder(folder.as_fd(), (uid, gid)).map_err(BuildError::os(doing()))
+    match give_folder(folder.as_fd(), (uid, gid), 0).map_err(BuildError::os(doing()))? {
+        Given::Whole => Ok(()),
+        Given::TooDeep => Err(too_deep(shown_path(path))),
+    }
 }
 
-fn give_folder(folder: BorrowedFd<'_>, owner: (u32, u32)) -> Result<(), Errno> {
+/// Whether all of a tree was given.
+#[derive(PartialEq, Eq)]
+enum Given {
+    Whole,
+    TooDeep,
+}
+
+fn give_folder(folder: BorrowedFd<'_>, owner: (u32, u32), depth: usize) -> Result<Given, Errno> {
+    if depth > DEEPEST {
+        return Ok(Given::TooDeep);
+    }
     let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
     for (name, kind) in entries_of(folder)? {
         if kind == FileType::Directory {
             let inner = open(folder, &name, OFlags::DIRECTORY)?;
-            give_folder(inner.as_fd(), owner)?;
+            if give_folder(inner.as_fd(), owner, depth + 1)? == Given::TooDeep {
+                return Ok(Given::TooDeep);
+            }
         } else {
             rustix::fs::chownat(folder, &name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
     }
-    rustix::fs::fchown(folder, Some(uid), Some(gid))
+    rustix::fs::fchown(folder, Some(uid), Some(gid))?;
+    Ok(Given::Whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A library of 6 KiB that needs one name of 250 bytes 300 times.
+    fn greedy_library() -> Vec<u8> {
+        let (dynamic, strings) = (64 + 2 * 56_u64, 64 + 2 * 56 + 16 * 304_u64);
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        file[54..58].copy_from_slice(&[56, 0, 2, 0]);
+        for (kind, offset, length) in [(1_u64, 0, strings + 252), (2, dynamic, 16 * 304)] {
+            file.extend(
+                [kind, offset, offset, 0, length, length, 0].iter().flat_map(|word| word.to_le_bytes()),
+            );
+        }
+        let needed = std::iter::repeat_n([1, 1_u64], 300);
+        for pair in [[5, strings], [10, 252]].into_iter().chain(needed).chain([[0, 0], [0, 0]]) {
+            file.extend(pair.iter().flat_map(|word| word.to_le_bytes()));
+        }
+        file.push(0);
+        file.extend([b'l'; 250]);
+        file.push(0);
+        file
+    }
+
+    #[test]
+    fn what_is_known_of_libraries_has_an_end() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for number in 0..200 {
+            std::fs::write(from.path().join(number.to_string()), greedy_library()).unwrap();
+        }
+        let mut copy = TreeCopy::new(Adoption::default());
+        let opened = |path| crate::tree::Tree::open(path).unwrap();
+        copy.copy(opened(from.path()).root(), opened(to.path()).root()).unwrap();
+        let (_, facts) = copy.finish();
+        assert_eq!(facts.elf_files[0].needed.len(), 300);
+        assert!(facts.has_more_elf_files && facts.elf_files.len() < 60, "{}", facts.elf_files.len());
+        let kept: usize = facts.elf_files.iter().map(elf::ElfFile::weight).sum();
+        assert!(kept <= MOST_ELF_FACTS, "{kept}");
+    }
+
+    #[test]
+    fn a_tree_that_is_nested_too_deeply_is_given_to_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let give = || give_tree(folder.path(), uid.as_raw(), gid.as_raw());
+        std::fs::create_dir_all(folder.path().join("d/".repeat(DEEPEST))).unwrap();
+        give().unwrap();
+        std::fs::create_dir_all(folder.path().join("d/".repeat(DEEPEST + 1))).unwrap();
+        assert!(matches!(give(), Err(BuildError::EntryRefused { .. })));
+    }
 }

@@ -24,7 +24,8 @@ use crate::{
     step::{StepEnd, StepRunner, StepWatch, WalledStep},
     steps::{HOME, by_hand::ByHand, writable},
     store::{Lease, set_mode},
-    tree_copy::{give_tree, remove_tree},
+    tree_copy::give_tree,
+    tree_removal::{empty_folder, remove_tree},
 };
 
 /// Lines kept for an error.
@@ -178,11 +179,19 @@ impl<'a> Session<'a> {
     /// It goes with the app: see [`crate::store::LayerStore::forget_app`], which knows the tools.
     pub(crate) fn tool_cache(&self, tool: &str) -> Result<PathBuf, BuildError> {
         use std::os::unix::fs::MetadataExt;
+        debug_assert!(self.tool_locks.contains_key(tool), "the cache of {tool} was not taken");
         let path = self.input.store.cache().join(tool).join(self.input.app.as_str());
         std::fs::create_dir_all(&path).map_err(BuildError::io("make a cache folder"))?;
         let owner = std::fs::metadata(&path).map_err(BuildError::io("read a cache folder"))?.uid();
         if self.input.build_user.is_some_and(|user| user.uid != owner) {
-            self.give(&path)?;
+            match self.give(&path) {
+                // An earlier build made it so: no later one could use it.
+                Err(BuildError::EntryRefused { .. }) => {
+                    empty_folder(&path)?;
+                    self.give(&path)?;
+                }
+                given => given?,
+            }
         }
         Ok(path)
     }
