@@ -37,10 +37,12 @@ mod steps;
 pub mod store;
 pub mod tree;
 mod tree_copy;
+mod tree_removal;
 mod uv_tool;
 pub mod version;
 
 pub use build::{BuildInput, BuiltImage, build};
 pub use error::BuildError;
 pub use steps::site_packages::installed_version;
-pub use tree_copy::{Adoption, remove_tree};
+pub use tree_copy::Adoption;
+pub use tree_removal::remove_tree;

@@ -18,8 +18,9 @@ use rustix::{
 };
 
 use crate::{
-    error::BuildError,
+    error::{BuildError, shown_path},
     tree::{Tree, entries_of},
+    tree_copy::{DEEPEST, too_deep},
 };
 
 /// Folders of packages: far too many to make, and nothing writes there but what is listed.
@@ -61,11 +62,28 @@ pub(crate) fn settle(upper: &Path, lowers: &[PathBuf]) -> Result<(), BuildError>
     let root = Tree::open(upper)?;
     let lowers = lowers.iter().map(|path| Tree::open(path)).collect::<Result<Vec<_>, _>>()?;
     let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(Tree::root).collect();
-    settle_folder(root.root(), &lowers).map(drop).map_err(BuildError::os("tidy up after the asset step"))
+    let settled = settle_folder(root.root(), &lowers, 0);
+    match settled.map_err(BuildError::os("tidy up after the asset step"))? {
+        Settled::TooDeep => Err(too_deep(shown_path(upper))),
+        Settled::Empty | Settled::Full => Ok(()),
+    }
 }
 
-/// Returns whether the folder is empty now.
-fn settle_folder(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result<bool, Errno> {
+/// What a folder is when it was tidied.
+enum Settled {
+    Empty,
+    Full,
+    TooDeep,
+}
+
+fn settle_folder(
+    upper: BorrowedFd<'_>,
+    lowers: &[BorrowedFd<'_>],
+    depth: usize,
+) -> Result<Settled, Errno> {
+    if depth > DEEPEST {
+        return Ok(Settled::TooDeep);
+    }
     let mut left = 0;
     let entries = entries_of(upper)?;
     for (name, kind) in &entries {
@@ -79,13 +97,16 @@ fn settle_folder(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result<boo
         if is_opaque(inner.as_fd()) {
             white_out(inner.as_fd(), &below)?;
         }
-        let is_empty = settle_folder(inner.as_fd(), &below)?;
-        if is_empty && !below.is_empty() {
-            rustix::fs::unlinkat(upper, name.as_slice(), rustix::fs::AtFlags::REMOVEDIR)?;
-            left -= 1;
+        match settle_folder(inner.as_fd(), &below, depth + 1)? {
+            Settled::TooDeep => return Ok(Settled::TooDeep),
+            Settled::Empty if !below.is_empty() => {
+                rustix::fs::unlinkat(upper, name.as_slice(), rustix::fs::AtFlags::REMOVEDIR)?;
+                left -= 1;
+            }
+            Settled::Empty | Settled::Full => {}
         }
     }
-    Ok(left == 0)
+    Ok(if left == 0 { Settled::Empty } else { Settled::Full })
 }
 
 fn is_opaque(folder: BorrowedFd<'_>) -> bool {

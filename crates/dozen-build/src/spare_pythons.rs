@@ -20,7 +20,7 @@ use crate::{
     error::{BuildError, shown_path},
     runtime::OWN_PYTHONS,
     store::LayerStore,
-    tree_copy::remove_tree,
+    tree_removal::remove_tree,
 };
 
 /// The Pythons of ours that these images were built with, as [`LayerStore::prune_pythons`] takes them.

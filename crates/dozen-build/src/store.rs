@@ -36,6 +36,7 @@ use crate::{
     error::{BuildError, shown_path},
     tree::Tree,
     tree_copy::{Adoption, TreeCopy},
+    tree_removal::remove_tree,
 };
 
 /// Tools that have a download cache for each app.
@@ -106,7 +107,10 @@ impl LayerStore {
         }
         let tmp = store.tmp();
         for entry in fs::read_dir(&tmp).map_err(BuildError::io("list `tmp`"))?.flatten() {
-            crate::tree_copy::remove_tree(&entry.path())?;
+            // Without it the server would not start; it is tried again the next time.
+            if let Err(error) = remove_tree(&entry.path()) {
+                tracing::warn!(%error, "what an earlier build left stays until the next start");
+            }
         }
         store.remove_orphans();
         Ok(store)
@@ -140,7 +144,7 @@ impl LayerStore {
     /// Removes what only builds of this app use: its download caches, and with what it built last.
     pub fn forget_app(&self, app: &AppName) -> Result<(), BuildError> {
         for tool in TOOLS {
-            crate::tree_copy::remove_tree(&self.cache().join(tool).join(app.as_str()))?;
+            remove_tree(&self.cache().join(tool).join(app.as_str()))?;
         }
         for kind in fs::read_dir(self.cache()).map_err(BuildError::io("list the caches"))?.flatten() {
             let _ = fs::remove_file(kind.path().join("last").join(format!("{app}.json")));
@@ -173,7 +177,7 @@ impl LayerStore {
             .keep();
         let result = self.adopt_into(tree, &staging, adoption);
         // Gone when it became the layer.
-        let _ = crate::tree_copy::remove_tree(&staging);
+        let _ = remove_tree(&staging);
         result
     }
 
@@ -296,7 +300,7 @@ impl LayerStore {
             fs::rename(&path, &doomed).map_err(BuildError::io("take a layer out of the store"))?;
             let _ = fs::remove_file(self.facts_path(digest));
         }
-        crate::tree_copy::remove_tree(&doomed)?;
+        remove_tree(&doomed)?;
         Ok(true)
     }
 

@@ -1,4 +1,4 @@
-//! Copies a hostile tree into the store, hashing it on the way, and removes trees.
+//! Copies a hostile tree into the store, hashing it on the way, and gives trees away.
 //!
 //! Works on descriptors, name by name, and follows no link: what it reads may have been made by a
 //! build. The digest is taken of sorted paths, kinds, whether a file is executable, contents and
@@ -25,14 +25,19 @@ use crate::{
     elf,
     error::{BuildError, shown, shown_path},
     store::LayerFacts,
-    tree::{Tree, entries_of, open_below},
+    tree::entries_of,
 };
 
 /// The time of everything in a layer: the first day of 1980, the earliest that a zip can hold.
 const LAYER_TIME: i64 = 315_532_800;
 
-/// How deep a tree may be; each level keeps two descriptors open.
-const DEEPEST: usize = 250;
+/// How deep a tree may be; each level keeps two descriptors open, and more where an overlay is tidied.
+pub(crate) const DEEPEST: usize = 250;
+
+/// The error for a tree that is deeper, which its name would be too long for.
+pub(crate) fn too_deep(path: String) -> BuildError {
+    BuildError::EntryRefused { path, rule: "it is nested too deeply" }
+}
 
 /// What may be in a tree that becomes a layer.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +101,7 @@ impl TreeCopy {
         depth: usize,
     ) -> Result<(), BuildError> {
         if depth > DEEPEST {
-            return Err(self.refused("it is nested too deeply"));
+            return Err(too_deep(shown(&self.path)));
         }
         for (name, kind) in entries_of(from).map_err(BuildError::os("list a folder"))? {
             let length = self.path.len();
@@ -240,65 +245,55 @@ fn layer_times() -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Removes a file or a whole tree, read-only folders as well; nothing is done when it is gone.
-///
-/// The folders above it must be ours: links among them are followed.
-pub fn remove_tree(path: &Path) -> Result<(), BuildError> {
-    let doing = || format!("remove `{}`", shown_path(path));
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = match rustix::fs::open(parent, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        opened => opened.map_err(BuildError::os(doing()))?,
-    };
-    match remove_name(parent.as_fd(), name.as_encoded_bytes()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(BuildError::os(doing())(errno)),
-    }
-}
-
-/// Removes `name` in `folder` below a tree that somebody else wrote; no link on the way is followed.
-pub(crate) fn remove_below(tree: &Tree, folder: &str, name: &str) -> Result<(), BuildError> {
-    let Ok(folder) = open_below(tree.root(), Path::new(folder), OFlags::RDONLY | OFlags::DIRECTORY) else {
-        return Ok(());
-    };
-    match remove_name(folder.as_fd(), name.as_bytes()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(BuildError::os(format!("remove `{name}`"))(errno)),
-    }
-}
-
-fn remove_name(folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-        Err(Errno::ISDIR) => {}
-        done => return done,
-    }
-    // A folder without rights for its owner can be opened only after this.
-    let _ = rustix::fs::chmodat(folder, name, Mode::RWXU, AtFlags::empty());
-    let inner = open(folder, name, OFlags::DIRECTORY)?;
-    for (entry, _) in entries_of(inner.as_fd())? {
-        remove_name(inner.as_fd(), &entry)?;
-    }
-    rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)
-}
-
-/// Gives a tree to another user, links as such.
+/// Gives a tree to another user, links as such; one that is nested too deeply is refused.
 pub(crate) fn give_tree(path: &Path, uid: u32, gid: u32) -> Result<(), BuildError> {
     let doing = || format!("give `{}` to the build's user", shown_path(path));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(BuildError::os(doing()))?;
-    give_folder(folder.as_fd(), (uid, gid)).map_err(BuildError::os(doing()))
+    match give_folder(folder.as_fd(), (uid, gid), 0).map_err(BuildError::os(doing()))? {
+        Given::Whole => Ok(()),
+        Given::TooDeep => Err(too_deep(shown_path(path))),
+    }
 }
 
-fn give_folder(folder: BorrowedFd<'_>, owner: (u32, u32)) -> Result<(), Errno> {
+/// Whether all of a tree was given.
+#[derive(PartialEq, Eq)]
+enum Given {
+    Whole,
+    TooDeep,
+}
+
+fn give_folder(folder: BorrowedFd<'_>, owner: (u32, u32), depth: usize) -> Result<Given, Errno> {
+    if depth > DEEPEST {
+        return Ok(Given::TooDeep);
+    }
     let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
     for (name, kind) in entries_of(folder)? {
         if kind == FileType::Directory {
             let inner = open(folder, &name, OFlags::DIRECTORY)?;
-            give_folder(inner.as_fd(), owner)?;
+            if give_folder(inner.as_fd(), owner, depth + 1)? == Given::TooDeep {
+                return Ok(Given::TooDeep);
+            }
         } else {
             rustix::fs::chownat(folder, &name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
     }
-    rustix::fs::fchown(folder, Some(uid), Some(gid))
+    rustix::fs::fchown(folder, Some(uid), Some(gid))?;
+    Ok(Given::Whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_is_nested_too_deeply_is_given_to_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let give = || give_tree(folder.path(), uid.as_raw(), gid.as_raw());
+        std::fs::create_dir_all(folder.path().join("d/".repeat(DEEPEST))).unwrap();
+        give().unwrap();
+        std::fs::create_dir_all(folder.path().join("d/".repeat(DEEPEST + 1))).unwrap();
+        assert!(matches!(give(), Err(BuildError::EntryRefused { .. })));
+    }
 }

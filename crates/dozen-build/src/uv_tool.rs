@@ -108,7 +108,7 @@ fn pinned(
     let staging = staging.keep();
     // Another build may have been faster; then its copy is as good.
     if fs::rename(&staging, &folder).is_err() {
-        crate::tree_copy::remove_tree(&staging)?;
+        crate::tree_removal::remove_tree(&staging)?;
     }
     Ok(if program.is_file() { Ok(program) } else { Err("it could not be stored".into()) })
 }

@@ -186,7 +186,7 @@ impl AssetStep<'_> {
             done.push("`[build] command` ran");
         }
         // A bundler's cache is no asset.
-        crate::tree_copy::remove_below(&Tree::open(&overlay.upper)?, "node_modules", ".cache")?;
+        crate::tree_removal::remove_below(&Tree::open(&overlay.upper)?, "node_modules", ".cache")?;
         let adopted = overlay.adopt(session.input.store)?;
         add(&mut layers, session, ASSETS, adopted);
         let decision = if done.is_empty() { "nothing to make".to_owned() } else { done.join(", ") };

@@ -28,7 +28,7 @@ use crate::{
     step::{AppMount, StepEnd, WalledStep},
     store::{read_json, write_json},
     tree::Tree,
-    tree_copy::remove_tree,
+    tree_removal::remove_tree,
     uv_tool::Uv,
 };
 

@@ -23,7 +23,8 @@ use crate::{
     step::{StepEnd, StepRunner, StepWatch, WalledStep},
     steps::{HOME, writable},
     store::{Lease, set_mode},
-    tree_copy::{give_tree, remove_tree},
+    tree_copy::give_tree,
+    tree_removal::{empty_folder, remove_tree},
 };
 
 /// Lines kept for an error.
@@ -181,7 +182,14 @@ impl<'a> Session<'a> {
         std::fs::create_dir_all(&path).map_err(BuildError::io("make a cache folder"))?;
         let owner = std::fs::metadata(&path).map_err(BuildError::io("read a cache folder"))?.uid();
         if self.input.build_user.is_some_and(|user| user.uid != owner) {
-            self.give(&path)?;
+            match self.give(&path) {
+                // An earlier build made it so: no later one could use it.
+                Err(BuildError::EntryRefused { .. }) => {
+                    empty_folder(&path)?;
+                    self.give(&path)?;
+                }
+                given => given?,
+            }
         }
         Ok(path)
     }

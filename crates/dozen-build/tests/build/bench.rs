@@ -166,3 +166,14 @@ pub(crate) fn whole(error: &BuildError) -> String {
     }
     text
 }
+
+/// Folders one in the other, as no path can name them.
+pub(crate) fn nest(path: &Path, levels: usize) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut folder = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+    for _ in 0..levels {
+        rustix::fs::mkdirat(&folder, "d", Mode::RWXU).unwrap();
+        folder = rustix::fs::openat(&folder, "d", flags, Mode::empty()).unwrap();
+    }
+}

@@ -34,6 +34,24 @@ fn a_build_reaches_no_folder_of_the_host_no_cache_of_another_app_and_no_end_of_m
     a_link_left_behind_is_not_followed(&bench);
     what_one_app_made_is_used_for_no_other(&bench);
     a_log_has_an_end_and_the_error_its_last_lines(&bench);
+    folders_without_end_end_their_own_build_and_are_removed(&bench);
+}
+
+fn folders_without_end_end_their_own_build_and_are_removed(bench: &Bench) {
+    let app = python_app("python nest.py");
+    let nest = "import os\nfor top in os.environ['HOME'], '/app':\n    os.chdir(top)\n\
+                \x20   for _ in range(5000):\n        os.mkdir('d')\n        os.chdir('d')\n";
+    fs::write(app.path().join("nest.py"), nest).unwrap();
+    let (built, heard) = bench.build(app.path());
+    let refused = matches!(built, Err(BuildError::EntryRefused { .. }));
+    assert!(refused, "{:?}\n{}", built.map(|_| ()), heard.lines.join("\n"));
+    // The scratch folder goes after the build.
+    let began = Instant::now();
+    while fs::read_dir(bench.store.tmp()).unwrap().next().is_some() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the scratch folder stays");
+        std::thread::yield_now();
+    }
+    bench.build(python_app("true").path()).0.unwrap();
 }
 
 fn a_link_left_behind_is_not_followed(bench: &Bench) {

@@ -9,7 +9,7 @@ use std::{
 use dozen_build::{Adoption, BuildError, store::LayerStore};
 use tempfile::TempDir;
 
-use crate::bench::{is_root, tree};
+use crate::bench::{is_root, nest, tree};
 
 #[test]
 fn equal_trees_have_one_name_whatever_their_times_and_modes() {
@@ -146,6 +146,7 @@ fn what_a_killed_process_left_is_removed_at_the_next_start() {
     fs::create_dir_all(&left).unwrap();
     fs::write(left.join("c"), "1").unwrap();
     fs::set_permissions(&left, fs::Permissions::from_mode(0o500)).unwrap();
+    nest(&store.tmp(), 5_000);
     fs::write(home.path().join("layers/00ff.json"), "{}").unwrap();
     drop(store);
     let store = LayerStore::open(home.path()).unwrap();
