@@ -61,7 +61,9 @@ fn version_of(program: &str) -> Option<String> {
 
 /// Whether a layer of `node_modules` has a module that was compiled where it was installed.
 pub(crate) fn has_compiled_module(facts: &LayerFacts) -> bool {
-    facts.elf_files.iter().any(|file| file.path.contains("/build/Release/") && file.path.ends_with(".node"))
+    let is_compiled = |path: &str| path.contains("/build/Release/") && path.ends_with(".node");
+    // One of those that were left out may be.
+    facts.has_more_elf_files || facts.elf_files.iter().any(|file| is_compiled(&file.path))
 }
 
 #[cfg(test)]

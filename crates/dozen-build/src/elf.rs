@@ -23,6 +23,14 @@ pub struct ElfFile {
     pub needed: Vec<String>,
 }
 
+impl ElfFile {
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn weight(&self) -> usize {
+        let names = [&self.path].into_iter().chain(&self.soname).chain(&self.needed);
+        size_of::<Self>() + names.map(|name| size_of::<String>() + name.len()).sum::<usize>()
+    }
+}
+
 /// Reads bytes at an offset.
 pub(crate) type ReadAt<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>;
 

@@ -64,6 +64,10 @@ const PACKAGES: [(&str, &str); 20] = [
     ("libldap-2.5.so.0", "libldap-2.5-0"),
 ];
 
+/// The warning where a layer has more files than facts of them are kept.
+const TOO_MANY: &str =
+    "a layer has too many programs and libraries: whether what they need is there was not checked";
+
 /// Checks the layers of an image together.
 pub(crate) fn check(layers: &[LayerFacts]) -> Result<Libraries, BuildError> {
     let machine = own_machine();
@@ -84,23 +88,21 @@ pub(crate) fn check(layers: &[LayerFacts]) -> Result<Libraries, BuildError> {
             }
         }
     }
+    let mut result = Libraries::default();
+    // What is missing may then be among those that were left out.
+    let is_partial = layers.iter().any(|layer| layer.has_more_elf_files);
+    if is_partial {
+        result.warnings.push(TOO_MANY.to_owned());
+    }
     if needed.is_empty() {
-        return Ok(Libraries::default());
+        return Ok(result);
     }
     let host = host_libraries();
-    let mut result = Libraries::default();
     let mut missing = Vec::new();
     for (name, file) in needed {
         match host.get(name) {
-            Some(path) => result.host.push(HostLibrary {
-                soname: name.to_owned(),
-                file: path
-                    .canonicalize()
-                    .ok()
-                    .and_then(|real| Some(real.file_name()?.to_str()?.to_owned()))
-                    .unwrap_or_default(),
-                path: path.clone(),
-            }),
+            Some(path) => result.host.push(host_library(name, path)),
+            None if is_partial => {}
             None if is_module(file) => missing.push((name, file)),
             None => result.warnings.push(format!(
                 "{} needs {name}, which this machine does not have",
@@ -121,6 +123,12 @@ pub(crate) fn check(layers: &[LayerFacts]) -> Result<Libraries, BuildError> {
             .collect(),
         packages: packages.into_iter().map(str::to_owned).collect(),
     })
+}
+
+fn host_library(soname: &str, path: &Path) -> HostLibrary {
+    let real = path.canonicalize().ok();
+    let file = real.and_then(|real| Some(real.file_name()?.to_str()?.to_owned())).unwrap_or_default();
+    HostLibrary { soname: soname.to_owned(), path: path.to_owned(), file }
 }
 
 /// Whether the file is a module that Python or Node loads by importing it. Plugins and prebuilt
@@ -196,6 +204,13 @@ mod tests {
         let module = ".venv/lib/python3.11/site-packages/x/_x.cpython-311-x86_64-linux-gnu.so";
         let error = check(&[layer(module, &["libnothere.so.9", "libc.so.6"])]).unwrap_err().to_string();
         assert!(error.contains("libnothere.so.9") && !error.contains("libc.so.6"), "{error}");
+    }
+
+    #[test]
+    fn where_files_were_left_out_nothing_counts_as_missing() {
+        let module = ".venv/lib/python3.11/site-packages/x/_x.abi3.so";
+        let layer = LayerFacts { has_more_elf_files: true, ..layer(module, &["libnothere.so.9"]) };
+        assert_eq!(check(&[layer]).unwrap().warnings, [TOO_MANY]);
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub struct LayerFacts {
     pub entries: u64,
     /// The programs and shared libraries in it.
     pub elf_files: Vec<ElfFile>,
+    /// Whether there were more than are kept.
+    #[serde(default)]
+    pub has_more_elf_files: bool,
 }
 
 /// What [`LayerStore::prune`] removed.

@@ -34,6 +34,10 @@ const LAYER_TIME: i64 = 315_532_800;
 /// How deep a tree may be; each level keeps two descriptors open, and more where an overlay is tidied.
 pub(crate) const DEEPEST: usize = 250;
 
+/// Bytes of what is known of the programs and libraries of one layer: a file of some KiB can name
+/// hundreds of libraries, and a tree can have it under 200,000 paths.
+const MOST_ELF_FACTS: usize = 4 << 20;
+
 /// The error for a tree that is deeper, which its name would be too long for.
 pub(crate) fn too_deep(path: String) -> BuildError {
     BuildError::EntryRefused { path, rule: "it is nested too deeply" }
@@ -61,6 +65,7 @@ pub(crate) struct TreeCopy {
     adoption: Adoption,
     hash: Sha256,
     facts: LayerFacts,
+    elf_facts: usize,
     path: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -76,7 +81,8 @@ impl TreeCopy {
     pub(crate) fn new(adoption: Adoption) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"dozen layer 1\n");
-        Self { adoption, hash, facts: LayerFacts::default(), path: Vec::new(), buffer: vec![0; 128 << 10] }
+        let (facts, buffer) = (LayerFacts::default(), vec![0; 128 << 10]);
+        Self { adoption, hash, facts, elf_facts: 0, path: Vec::new(), buffer }
     }
 
     /// Copies and hashes.
@@ -190,11 +196,26 @@ impl TreeCopy {
         self.record(if executable { b'x' } else { b'f' });
         self.hash.update(content.finalize());
         let Some(target) = target else { return Ok(()) };
-        if is_elf && let Ok(path) = std::str::from_utf8(&self.path) {
-            let read_at = |at: u64, buffer: &mut [u8]| target.read_exact_at(buffer, at);
-            self.facts.elf_files.extend(elf::read_elf(path, size, &read_at));
+        if is_elf {
+            self.note_elf(&target, size);
         }
         seal(&target.into(), if executable { 0o555 } else { 0o444 }).map_err(self.reading())
+    }
+
+    /// Keeps what the loader would read, as far as there is room.
+    fn note_elf(&mut self, file: &File, size: u64) {
+        let Ok(path) = std::str::from_utf8(&self.path) else { return };
+        if self.facts.has_more_elf_files {
+            return;
+        }
+        let read_at = |at: u64, buffer: &mut [u8]| file.read_exact_at(buffer, at);
+        let Some(found) = elf::read_elf(path, size, &read_at) else { return };
+        self.elf_facts += found.weight();
+        if self.elf_facts > MOST_ELF_FACTS {
+            self.facts.has_more_elf_files = true;
+        } else {
+            self.facts.elf_files.push(found);
+        }
     }
 
     /// A device 0:0 says that the file of the layer below is gone.
@@ -285,6 +306,42 @@ fn give_folder(folder: BorrowedFd<'_>, owner: (u32, u32), depth: usize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A library of 6 KiB that needs one name of 250 bytes 300 times.
+    fn greedy_library() -> Vec<u8> {
+        let (dynamic, strings) = (64 + 2 * 56_u64, 64 + 2 * 56 + 16 * 304_u64);
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        file[54..58].copy_from_slice(&[56, 0, 2, 0]);
+        for (kind, offset, length) in [(1_u64, 0, strings + 252), (2, dynamic, 16 * 304)] {
+            file.extend([kind, offset, offset, 0, length, length, 0].iter().flat_map(|word| word.to_le_bytes()));
+        }
+        let needed = std::iter::repeat_n([1, 1_u64], 300);
+        for pair in [[5, strings], [10, 252]].into_iter().chain(needed).chain([[0, 0], [0, 0]]) {
+            file.extend(pair.iter().flat_map(|word| word.to_le_bytes()));
+        }
+        file.push(0);
+        file.extend([b'l'; 250]);
+        file.push(0);
+        file
+    }
+
+    #[test]
+    fn what_is_known_of_libraries_has_an_end() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for number in 0..200 {
+            std::fs::write(from.path().join(number.to_string()), greedy_library()).unwrap();
+        }
+        let mut copy = TreeCopy::new(Adoption::default());
+        let opened = |path| crate::tree::Tree::open(path).unwrap();
+        copy.copy(opened(from.path()).root(), opened(to.path()).root()).unwrap();
+        let (_, facts) = copy.finish();
+        assert_eq!(facts.elf_files[0].needed.len(), 300);
+        assert!(facts.has_more_elf_files && facts.elf_files.len() < 60, "{}", facts.elf_files.len());
+        let kept: usize = facts.elf_files.iter().map(elf::ElfFile::weight).sum();
+        assert!(kept <= MOST_ELF_FACTS, "{kept}");
+    }
 
     #[test]
     fn a_tree_that_is_nested_too_deeply_is_given_to_nobody() {
