@@ -9,7 +9,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     path::Path,
-    process::{Child, ChildStdin, Stdio},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
 };
 
 use dozen_model::suggestion::nearest;
@@ -155,6 +155,9 @@ fn commit_of(git: &Git, reference: &str) -> Result<String, BuildError> {
     })
 }
 
+/// The longest line of `git ls-tree` that is read: a path that is allowed, and what stands before it.
+const LONGEST_ENTRY: u64 = 8 << 10;
+
 /// One entry of `git ls-tree`.
 struct Entry {
     path: Vec<u8>,
@@ -177,12 +180,8 @@ fn write_commit<W: Write>(
     (stream, tally): (&mut TreeStream<W>, &mut Tally),
 ) -> Result<(), BuildError> {
     let tree = tree_of(git, commit, folder)?;
-    let mut entries = entries_of_tree(git, &tree)?;
+    let mut entries = entries_of_tree(git, &tree, tally)?;
     entries.sort_by(|a, b| a.path.cmp(&b.path));
-    for entry in &entries {
-        tally.count_entry()?;
-        tally.count_bytes(entry.size)?;
-    }
     let mut child = git
         .command()
         .args(["cat-file", "--batch"])
@@ -214,12 +213,12 @@ fn ask_for_objects(mut asks: ChildStdin, entries: &[Entry]) {
     }
 }
 
-fn end_of(child: &mut Child, kill: bool) -> Result<(), BuildError> {
+fn end_of(child: &mut Child, kill: bool) -> Result<ExitStatus, BuildError> {
     if kill {
         // It may have ended by itself; either way it is gone after the wait.
         let _ = child.kill();
     }
-    child.wait().map_err(BuildError::io("wait for `git cat-file`")).map(drop)
+    child.wait().map_err(BuildError::io("wait for `git`"))
 }
 
 fn write_entry<W: Write>(
@@ -263,9 +262,45 @@ fn tree_of(git: &Git, commit: &str, folder: Option<&str>) -> Result<String, Buil
     if kind.as_deref() == Some("tree") { Ok(tree) } else { Err(missing()) }
 }
 
-fn entries_of_tree(git: &Git, tree: &str) -> Result<Vec<Entry>, BuildError> {
-    let listing = git.read(&["ls-tree", "-r", "-z", "-l", "--full-tree", tree])?;
-    listing.split(|byte| *byte == 0).filter(|line| !line.is_empty()).map(entry_of_line).collect()
+/// Lists a tree and counts it meanwhile: a few KiB of a repository can name billions of files, or
+/// of empty folders, which are listed for that reason.
+fn entries_of_tree(git: &Git, tree: &str, tally: &mut Tally) -> Result<Vec<Entry>, BuildError> {
+    let arguments = ["ls-tree", "-r", "-t", "-z", "-l", "--full-tree", tree];
+    let mut child = git
+        .command()
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(BuildError::io("start `git ls-tree`"))?;
+    let Some(listing) = child.stdout.take() else { return Err(refused(&arguments, b"")) };
+    let listed = read_listing(BufReader::with_capacity(256 << 10, listing), tally);
+    let status = end_of(&mut child, listed.is_err())?;
+    let entries = listed?;
+    if status.success() { Ok(entries) } else { Err(refused(&arguments, b"an object is missing")) }
+}
+
+/// Reads lines that end in NUL, until the tree is too large.
+fn read_listing(mut listing: impl BufRead, tally: &mut Tally) -> Result<Vec<Entry>, BuildError> {
+    let mut entries = Vec::new();
+    let mut folders = 0;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = listing.by_ref().take(LONGEST_ENTRY).read_until(0, &mut line);
+        if read.map_err(BuildError::io("read what `git ls-tree` lists"))? == 0 {
+            return Ok(entries);
+        }
+        if line.starts_with(b"040000 ") {
+            folders += 1;
+        } else {
+            tally.count_entry()?;
+            let entry = entry_of_line(line.strip_suffix(b"\0").unwrap_or(&line))?;
+            tally.count_bytes(entry.size)?;
+            entries.push(entry);
+        }
+        tally.allows(tally.entries + folders)?;
+    }
 }
 
 /// Reads `MODE TYPE OBJECT SIZE<tab>PATH`.

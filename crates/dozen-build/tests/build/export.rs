@@ -1,6 +1,11 @@
 //! Exports of Git repositories, and the way back from the stream to a tree.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use dozen_build::{
     BuildError,
@@ -20,6 +25,18 @@ fn git(folder: &Path, arguments: &[&str]) {
         ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"];
     let output = Command::new("git").arg("-C").arg(folder).args(settings).args(arguments).output().unwrap();
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a `git` command writes when it reads `input`.
+fn output_of(folder: &Path, arguments: &[&str], input: &str) -> Vec<u8> {
+    let settings = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    let mut git = Command::new("git");
+    git.arg("-C").arg(folder).args(settings).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut git = git.spawn().unwrap();
+    git.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = git.wait_with_output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}");
+    output.stdout
 }
 
 fn repository(files: &[(&str, &str)]) -> TempDir {
@@ -218,6 +235,27 @@ fn a_tree_larger_than_the_limit_is_refused_before_it_is_read() {
     assert!(matches!(export(&wanted).unwrap_err(), BuildError::TooBig { .. }));
     wanted.limits = SourceLimits { entries: 10, bytes: 10 };
     assert!(matches!(export(&wanted).unwrap_err(), BuildError::TooBig { .. }));
+}
+
+#[test]
+fn a_tree_of_trees_that_names_a_file_endlessly_is_refused_at_once() {
+    let repository = repository(&[("a", "1")]);
+    let said = |arguments: &[&str], input: &str| {
+        String::from_utf8(output_of(repository.path(), arguments, input)).unwrap().trim().to_owned()
+    };
+    let file = said(&["ls-tree", "HEAD"], "") + "\n";
+    for innermost in [file.as_str(), ""] {
+        let mut tree = said(&["mktree"], innermost);
+        // Ten equal folders in each of nine levels: a billion files, or folders.
+        for _ in 0..9 {
+            let lines: String = (0..10).map(|at| format!("040000 tree {tree}\td{at}\n")).collect();
+            tree = said(&["mktree"], &lines);
+        }
+        let commit = said(&["commit-tree", "-m", "bomb", &tree], "");
+        let wanted = request(repository.path(), &commit, UncommittedChanges::Ignore);
+        let error = export(&wanted).unwrap_err();
+        assert!(matches!(error, BuildError::TooBig { .. }), "{error}");
+    }
 }
 
 #[test]
