@@ -58,6 +58,8 @@ fn install(
     wanted: &WantedVersion,
     own: &Path,
 ) -> Result<Result<(), String>, BuildError> {
+    // Another stage's build may be in it, as another user.
+    session.take_tool_cache("uv")?;
     let folder = session.folder("pythons")?;
     let requests = wanted.exact.map(|exact| exact.to_string()).into_iter().chain([wanted.range.specifier()]);
     let mut reason = String::new();

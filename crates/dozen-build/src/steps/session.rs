@@ -178,6 +178,7 @@ impl<'a> Session<'a> {
     /// It goes with the app: see [`crate::store::LayerStore::forget_app`], which knows the tools.
     pub(crate) fn tool_cache(&self, tool: &str) -> Result<PathBuf, BuildError> {
         use std::os::unix::fs::MetadataExt;
+        debug_assert!(self.tool_locks.contains_key(tool), "the cache of {tool} was not taken");
         let path = self.input.store.cache().join(tool).join(self.input.app.as_str());
         std::fs::create_dir_all(&path).map_err(BuildError::io("make a cache folder"))?;
         let owner = std::fs::metadata(&path).map_err(BuildError::io("read a cache folder"))?.uid();
