@@ -38,10 +38,14 @@ pub(super) fn write_entries(
     let damaged = |source| BuildError::BadArchive { source };
     let mut archive = Archive::new(stream);
     let mut announced = Announced::default();
+    let mut headers = 0;
     for entry in archive.entries().map_err(damaged)?.raw(true) {
         let mut entry = entry.map_err(damaged)?;
         let header = entry.header();
         let (kind, size) = (header.entry_type(), entry.size());
+        // Most entries have one of their own. A stream of nothing else would never end.
+        headers += u64::from(is_extension(kind));
+        writer.expect_entries(headers)?;
         match kind {
             EntryType::GNULongName => announced.path = Some(long_name(&mut entry, size)?),
             EntryType::GNULongLink => announced.target = Some(long_name(&mut entry, size)?),
@@ -70,6 +74,12 @@ pub(super) fn write_entries(
         }
     }
     Ok(())
+}
+
+/// Whether it only says something about other entries.
+fn is_extension(kind: EntryType) -> bool {
+    use EntryType::{GNULongLink, GNULongName, XGlobalHeader, XHeader};
+    matches!(kind, GNULongName | GNULongLink | XHeader | XGlobalHeader)
 }
 
 fn refused_kind(path: &[u8]) -> BuildError {

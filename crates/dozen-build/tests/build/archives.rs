@@ -238,6 +238,19 @@ fn a_long_name_record_cannot_fill_the_memory() {
 }
 
 #[test]
+fn headers_without_end_are_refused_as_entries_would_be() {
+    for kind in [EntryType::XGlobalHeader, EntryType::XHeader, EntryType::GNULongName] {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_cksum();
+        let small = SourceLimits { entries: 50, bytes: 1 << 20 };
+        let bytes = header.as_bytes().repeat(51);
+        assert!(matches!(import(&bytes, ArchiveFormat::Tar, small).result, Err(BuildError::TooBig { .. })));
+    }
+}
+
+#[test]
 fn what_git_and_tar_write_is_read() {
     let folder = TempDir::new().unwrap();
     let long = format!("{}/{}", "d".repeat(80), "e".repeat(60));
