@@ -25,7 +25,7 @@ use dozen_sandbox::{
 };
 
 use crate::{
-    error::{BuildError, shown},
+    error::{BuildError, shown, shown_path},
     step::{AppMount, BuildUser, StepEnd, StepRunner, StepWatch, WalledStep},
     steps::APP,
 };
@@ -77,7 +77,12 @@ impl StepRunner for WalledRunner {
             let _ = client::request(&dir, &Request::Kill {});
         }
         drop(held);
-        wait_for(&shim);
+        if !is_gone(&shim) {
+            // What it may still write to must not be touched.
+            let kept = place.keep();
+            let reason = format!("it could not be killed; its folder {} stays", shown_path(&kept));
+            return Err(BuildError::Walls { step: step.name.clone(), reason });
+        }
         lines.skip_to_the_last(watch);
         while lines.read(watch)? {}
         lines.end(watch);
@@ -205,10 +210,16 @@ fn end_of(step: &WalledStep, state: &InstanceState) -> Result<StepEnd, BuildErro
     }
 }
 
-/// Waits until the shim is gone: then every line is in a segment.
-fn wait_for(shim: &ShimHandle) {
+/// Waits until the shim is gone: then every line is in a segment. Says whether it is.
+fn is_gone(shim: &ShimHandle) -> bool {
     let deadline = Instant::now() + KILL_PATIENCE;
-    while !shim.reap() && Instant::now() < deadline {
+    loop {
+        if shim.reap() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
         let mut poll = [rustix::event::PollFd::new(shim, rustix::event::PollFlags::IN)];
         let beat = rustix::time::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
         // An interrupted wait is only a shorter one.
