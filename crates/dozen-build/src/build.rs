@@ -24,7 +24,7 @@ use dozen_model::{
 };
 
 use crate::{
-    cache_key::CacheKey,
+    cache_key::{APP_PART, CacheKey},
     error::BuildError,
     events::BuildEvents,
     libraries::{self, HostLibrary},
@@ -79,7 +79,7 @@ impl BuildInput<'_> {
     /// for no other app.
     pub(crate) fn common_key(&self) -> CacheKey {
         let mut key = CacheKey::default();
-        key.with("app", self.app.as_str());
+        key.with(APP_PART, self.app.as_str());
         key.with("architecture", std::env::consts::ARCH);
         key.with("C library", c_library());
         key.with("distribution", distribution());

@@ -3,15 +3,16 @@
 //! A part's value is a digest or a short text; values of the environment enter as digests only.
 //! What only a compile depends on is kept beside the key, and asked for where something was compiled.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use dozen_model::digest::Digest;
+use dozen_model::{digest::Digest, names::AppName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     compilers::compilers,
     error::BuildError,
     store::{LayerStore, Lease, read_json, write_json},
+    tree_removal::remove_tree,
 };
 
 /// What a cached layer depends on.
@@ -45,6 +46,27 @@ impl CacheKey {
     }
 }
 
+/// The kinds of cached layers, each a folder of the caches.
+const KINDS: [&str; 3] = ["dependencies", "project", "assets"];
+
+/// The part of each key that is the app's name.
+pub(crate) const APP_PART: &str = "app";
+
+/// Forgets which layers an app's builds had: a later app of that name begins anew.
+pub(crate) fn forget_layers(store: &LayerStore, app: &AppName) -> Result<(), BuildError> {
+    for kind in KINDS {
+        let folder = store.cache().join(kind);
+        for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let entry = read_json::<Entry>(&path);
+            if entry.is_some_and(|entry| entry.key.0.get(APP_PART).is_some_and(|of| of == app.as_str())) {
+                remove_tree(&path)?;
+            }
+        }
+        remove_tree(&folder.join("last").join(format!("{app}.json")))?;
+    }
+    Ok(())
+}
+
 /// One kind of cached layers, of one app.
 pub(crate) struct LayerCache<'a> {
     store: &'a LayerStore,
@@ -72,6 +94,7 @@ pub(crate) enum Lookup {
 
 impl<'a> LayerCache<'a> {
     pub(crate) fn new(store: &'a LayerStore, kind: &'static str, app: &'a str) -> Self {
+        debug_assert!(KINDS.contains(&kind), "{kind} is not forgotten with the app");
         Self { store, kind, app }
     }
 
@@ -132,6 +155,26 @@ fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_destroyed_app_built_is_used_for_no_later_one() {
+        let home = tempfile::tempdir().unwrap();
+        let store = LayerStore::open(home.path()).unwrap();
+        for kind in KINDS {
+            let asked = ["one", "two"].map(|app| {
+                let mut key = CacheKey::default();
+                key.with(APP_PART, app);
+                (LayerCache::new(&store, kind, app), key)
+            });
+            for (cache, key) in &asked {
+                cache.put(key, &BTreeMap::new(), &[], None).unwrap();
+            }
+            store.forget_app(&"one".parse().unwrap()).unwrap();
+            let is_known = asked.map(|(cache, key)| matches!(cache.look_up(&key), Lookup::Hit(..)));
+            assert_eq!(is_known, [false, true], "{kind}");
+            assert!(!home.path().join("cache").join(kind).join("last/one.json").exists());
+        }
+    }
 
     #[test]
     fn a_miss_names_the_parts_that_changed() {

@@ -76,11 +76,7 @@ enum Settled {
     TooDeep,
 }
 
-fn settle_folder(
-    upper: BorrowedFd<'_>,
-    lowers: &[BorrowedFd<'_>],
-    depth: usize,
-) -> Result<Settled, Errno> {
+fn settle_folder(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], depth: usize) -> Result<Settled, Errno> {
     if depth > DEEPEST {
         return Ok(Settled::TooDeep);
     }

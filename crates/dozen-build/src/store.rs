@@ -32,6 +32,7 @@ use rustix::fs::{Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    cache_key::forget_layers,
     elf::ElfFile,
     error::{BuildError, shown_path},
     tree::Tree,
@@ -144,15 +145,14 @@ impl LayerStore {
         &self.pythons_in_use
     }
 
-    /// Removes what only builds of this app use: its download caches, and with what it built last.
+    /// Removes what only builds of this app use: its download caches, and which layers it had built.
     pub fn forget_app(&self, app: &AppName) -> Result<(), BuildError> {
         for tool in TOOLS {
             remove_tree(&self.cache().join(tool).join(app.as_str()))?;
         }
-        for kind in fs::read_dir(self.cache()).map_err(BuildError::io("list the caches"))?.flatten() {
-            let _ = fs::remove_file(kind.path().join("last").join(format!("{app}.json")));
-        }
-        Ok(())
+        // What it compiled with.
+        remove_tree(&self.cache().join("compilers").join(format!("{app}.json")))?;
+        forget_layers(self, app)
     }
 
     /// Where a layer's tree is; whether it is there is [`LayerStore::has`]'s question.
@@ -315,11 +315,11 @@ impl LayerStore {
         Ok(names.filter_map(|name| format!("sha256:{name}").parse().ok()).collect())
     }
 
-    /// Stores an image's manifest under its digest.
+    /// Stores an image's manifest under its digest; one that is there but damaged is replaced.
     pub fn put_image(&self, image: &Image) -> Result<Digest, BuildError> {
         let digest = image.digest();
         let path = self.image_path(&digest);
-        if !path.is_file() {
+        if self.image(&digest).is_none() {
             write_synced(&path, &image.canonical())?;
         }
         Ok(digest)

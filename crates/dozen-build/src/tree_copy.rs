@@ -315,7 +315,9 @@ mod tests {
         file[32..40].copy_from_slice(&64_u64.to_le_bytes());
         file[54..58].copy_from_slice(&[56, 0, 2, 0]);
         for (kind, offset, length) in [(1_u64, 0, strings + 252), (2, dynamic, 16 * 304)] {
-            file.extend([kind, offset, offset, 0, length, length, 0].iter().flat_map(|word| word.to_le_bytes()));
+            file.extend(
+                [kind, offset, offset, 0, length, length, 0].iter().flat_map(|word| word.to_le_bytes()),
+            );
         }
         let needed = std::iter::repeat_n([1, 1_u64], 300);
         for pair in [[5, strings], [10, 252]].into_iter().chain(needed).chain([[0, 0], [0, 0]]) {

@@ -35,6 +35,16 @@ fn a_build_reaches_no_folder_of_the_host_no_cache_of_another_app_and_no_end_of_m
     what_one_app_made_is_used_for_no_other(&bench);
     a_log_has_an_end_and_the_error_its_last_lines(&bench);
     folders_without_end_end_their_own_build_and_are_removed(&bench);
+    a_damaged_image_is_written_again(&bench);
+}
+
+fn a_damaged_image_is_written_again(bench: &Bench) {
+    let app = python_app("true");
+    let digest = bench.build(app.path()).0.unwrap().digest;
+    fs::write(bench.home.path().join("images").join(format!("{}.json", digest.hex())), "{").unwrap();
+    assert!(bench.store.image(&digest).is_none());
+    assert_eq!(bench.build(app.path()).0.unwrap().digest, digest);
+    assert!(bench.store.image(&digest).is_some());
 }
 
 fn folders_without_end_end_their_own_build_and_are_removed(bench: &Bench) {
