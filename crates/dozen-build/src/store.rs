@@ -150,8 +150,6 @@ impl LayerStore {
         for tool in TOOLS {
             remove_tree(&self.cache().join(tool).join(app.as_str()))?;
         }
-        // What it compiled with.
-        remove_tree(&self.cache().join("compilers").join(format!("{app}.json")))?;
         forget_layers(self, app)
     }
 

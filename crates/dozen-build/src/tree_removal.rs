@@ -216,7 +216,7 @@ mod tests {
         fs::write(tree.join("a/b/file"), "x").unwrap();
         std::os::unix::fs::symlink(&kept, tree.join("a/link")).unwrap();
         for name in ["a/b/c", "a/b", "a"] {
-            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o000)).unwrap();
         }
         empty_folder(&tree).unwrap();
         assert_eq!(fs::read_dir(&tree).unwrap().count(), 0);

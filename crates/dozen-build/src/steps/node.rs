@@ -28,6 +28,7 @@ use crate::{
     runtime::{Installed, layer::npm_of},
     step::{AppMount, WalledStep},
     tree::Tree,
+    tree_removal::remove_tree,
 };
 
 /// The layer with packages that only the build needs.
@@ -102,6 +103,9 @@ impl NodeStep<'_> {
         app: AppMount,
     ) -> Result<WalledStep, BuildError> {
         let mut env = base_env(&["/app/node_modules/.bin".to_owned(), runtime_bin(self.runtime)]);
+        // npm compares what it takes from its cache with the lock's hashes. Without a lock it takes
+        // what lies there, which a script of a package may have written: see `UvCache`.
+        let cache = if self.plan.locked { session.tool_cache("npm")? } else { session.own_cache("npm")? };
         let settings = [
             ("npm_config_cache", CACHE),
             ("npm_config_audit", "false"),
@@ -110,7 +114,7 @@ impl NodeStep<'_> {
             ("npm_config_progress", "false"),
         ];
         env.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut binds = vec![writable(session.tool_cache("npm")?, CACHE)];
+        let mut binds = vec![writable(cache, CACHE)];
         binds.extend(real_runtime(self.runtime));
         session.add_network(&mut env, &mut binds)?;
         let argv = vec![self.runtime.program.display().to_string(), self.npm()?.display().to_string()];
@@ -139,6 +143,7 @@ fn installing_part(package_json: &[u8]) -> Vec<u8> {
 
 fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<String, Digest>, BuildError> {
     session.take_tool_cache("npm")?;
+    forget_unchecked(session)?;
     let plan = node.plan;
     let (needs_tree, manifest_files) = (plan.needs_tree, plan.manifest_files.as_slice());
     let source = InstallSource { tree: node.tree, app_layer: node.app_layer, manifest_files, needs_tree };
@@ -159,6 +164,18 @@ fn install(session: &mut Session<'_>, node: &NodeStep<'_>) -> Result<BTreeMap<St
     }
     layers.insert(Dependencies::PRODUCTION.to_owned(), adopt_modules(session, &place, "production-out")?);
     Ok(layers)
+}
+
+/// Removes what scripts keep beside npm's own cache, such as prebuilt modules: nobody compares it
+/// with a hash, and another build's scripts may have written it.
+fn forget_unchecked(session: &Session<'_>) -> Result<(), BuildError> {
+    let folder = session.tool_cache("npm")?;
+    for entry in std::fs::read_dir(folder).map_err(BuildError::io("list npm's cache"))?.flatten() {
+        if entry.file_name() != "_cacache" {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a layer of `node_modules`, or of all that was written over the tree.

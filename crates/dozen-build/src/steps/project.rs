@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 
 use super::{
     by_hand::ByHand,
-    python::{PythonStep, forget_other_compiles},
+    python::{PythonStep, UvCache},
     session::Session,
     site_packages,
 };
@@ -42,8 +42,6 @@ pub(crate) fn install_project(
         session.leases.extend(leases);
         return Ok(digest.clone());
     }
-    session.take_tool_cache("uv")?;
-    forget_other_compiles(session)?;
     let store = session.input.store;
     let lower: Vec<PathBuf> = [python.app_layer, dependencies].map(|digest| store.path(digest)).to_vec();
     let (upper, work) = (session.folder("project/upper")?, session.folder("project/work")?);
@@ -52,7 +50,7 @@ pub(crate) fn install_project(
     session.give(&upper)?;
     session.give(&work)?;
     let mount = AppMount::Layers { lower: lower.clone(), upper: Some(upper.clone()) };
-    let mut step = python.step(session, "install", mount.clone())?;
+    let mut step = python.step(session, "install", mount.clone(), UvCache::OfTheBuild)?;
     step.argv.extend(["sync", "--locked", "--no-dev", "--no-editable"].map(str::to_owned));
     session.run_well(step, &ByHand::python(&python.plan.lock))?;
     // Only what this step brought: the rest is compiled.

@@ -2,8 +2,9 @@
 //!
 //! It sees the files that decide and is cached by them; where parts of the tree itself are
 //! installed, the whole tree is in the key. uv installs; copies, since a link would let an app change uv's
-//! cache. Bytecode is compiled as unchecked-hash (a layer's times say nothing), by one process in
-//! a fixed order, so equal input gives equal bytes.
+//! cache. What a package's own code could write to is used by no later build: see [`UvCache`].
+//! Bytecode is compiled as unchecked-hash (a layer's times say nothing), by one process in a fixed
+//! order, so equal input gives equal bytes.
 //!
 //! Start reading at [`python_dependencies`].
 
@@ -21,17 +22,27 @@ use super::{
 };
 use crate::{
     cache_key::CacheKey,
-    compilers::compilers,
     error::BuildError,
     overlay_upper,
     plan::{PLAN_VERSION, PythonLock, PythonPlan},
     runtime::Installed,
     step::{AppMount, StepEnd, WalledStep},
-    store::{read_json, write_json},
     tree::Tree,
-    tree_removal::remove_tree,
     uv_tool::Uv,
 };
+
+/// Where uv keeps what it fetches.
+///
+/// uv takes what lies unpacked in its cache without comparing it with a hash again, so whoever can
+/// write there decides what later builds install, of other stages as well. Code of a package or of
+/// the app runs only where something is built from its source; `--no-build` keeps uv from that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum UvCache {
+    /// The app's own, for a step in which nothing but uv and the runtime runs.
+    OfTheApp,
+    /// One that ends with the build, for every other step.
+    OfTheBuild,
+}
 
 /// What both Python steps need to know.
 pub(crate) struct PythonStep<'a> {
@@ -53,7 +64,6 @@ pub(crate) fn python_dependencies(
         Err(reason) => reason,
     };
     session.take_tool_cache("uv")?;
-    forget_other_compiles(session)?;
     let place = install(session, python)?;
     let packages = site_packages::tidy(&place.result.join(".venv"))?;
     if !place.lowers.is_empty() {
@@ -119,9 +129,15 @@ impl PythonStep<'_> {
         session: &Session<'_>,
         name: &str,
         app: AppMount,
+        cache: UvCache,
     ) -> Result<WalledStep, BuildError> {
         let uv = format!("{TOOLS}/uv");
         let mut env = base_env(&[format!("{VENV}/bin"), runtime_bin(self.runtime)]);
+        // At one place: some programs keep the path that they are compiled in.
+        let cache = match cache {
+            UvCache::OfTheApp => session.tool_cache("uv")?,
+            UvCache::OfTheBuild => session.own_cache("uv")?,
+        };
         let pairs = [
             ("UV_CACHE_DIR", CACHE),
             ("UV_LINK_MODE", "copy"),
@@ -137,8 +153,7 @@ impl PythonStep<'_> {
         ];
         env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env.insert("UV_PYTHON".into(), self.runtime.program.display().to_string());
-        let mut binds =
-            vec![read_only(&self.uv.program, uv.as_str()), writable(session.tool_cache("uv")?, CACHE)];
+        let mut binds = vec![read_only(&self.uv.program, uv.as_str()), writable(cache, CACHE)];
         binds.extend(real_runtime(self.runtime));
         session.add_network(&mut env, &mut binds)?;
         Ok(WalledStep {
@@ -160,7 +175,7 @@ impl PythonStep<'_> {
         app: AppMount,
         folders: Vec<String>,
     ) -> Result<(), BuildError> {
-        let mut step = self.step(session, "compile", app)?;
+        let mut step = self.step(session, "compile", app, UvCache::OfTheBuild)?;
         step.network = false;
         step.argv = compile_command(&self.runtime.program, folders);
         let ended = session.run(step)?;
@@ -176,23 +191,6 @@ impl PythonStep<'_> {
         let [major, minor, _] = self.runtime.number().0;
         format!("{VENV}/lib/python{major}.{minor}/site-packages")
     }
-}
-
-/// Removes what uv has compiled and kept for this app, if compilers or headers are others now.
-pub(crate) fn forget_other_compiles(session: &Session<'_>) -> Result<(), BuildError> {
-    let folder = session.tool_cache("uv")?;
-    let known = session.input.store.cache().join("compilers").join(format!("{}.json", session.input.app));
-    let now = compilers();
-    if read_json::<CacheKey>(&known).as_ref() == Some(&now) {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(&folder).map_err(BuildError::io("list uv's cache"))?.flatten() {
-        // uv's folder of what it built from sources; its number is the format's.
-        if entry.file_name().to_string_lossy().starts_with("sdists-") {
-            remove_tree(&entry.path())?;
-        }
-    }
-    write_json(&known, &now)
 }
 
 /// Compiles without `site`, so that nothing of the app runs; one process, in sorted order.
@@ -226,21 +224,25 @@ fn install(session: &mut Session<'_>, python: &PythonStep<'_>) -> Result<Install
     session.give(&result)?;
     let by_hand = ByHand::python(&plan.lock);
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    if python.plan.lock == PythonLock::Uv {
-        let mut step = python.step(session, "install", mount.clone())?;
-        step.argv.extend(words("sync --locked --no-dev --no-editable --no-install-project"));
-        session.run_well(step, &by_hand)?;
-    } else {
-        let mut step = python.step(session, "install", mount.clone())?;
+    let arguments = match &requirements {
+        _ if python.plan.lock == PythonLock::Uv => {
+            words("sync --locked --no-dev --no-editable --no-install-project")
+        }
+        None => Vec::new(),
+        Some((file, hashed)) => {
+            let mut arguments = words(&format!("pip install --python {VENV}/bin/python"));
+            arguments.extend(hashed.then(|| "--require-hashes".to_owned()));
+            arguments.extend(["--requirement".to_owned(), format!("{APP}/{file}")]);
+            arguments
+        }
+    };
+    if python.plan.lock != PythonLock::Uv {
+        let mut step = python.step(session, "install", mount.clone(), UvCache::OfTheBuild)?;
         step.argv.extend(words(&format!("venv --no-project --quiet {VENV}")));
         session.run_well(step, &by_hand)?;
-        if let Some((file, hashed)) = &requirements {
-            let mut step = python.step(session, "install", mount.clone())?;
-            step.argv.extend(words(&format!("pip install --python {VENV}/bin/python")));
-            step.argv.extend(hashed.then(|| "--require-hashes".to_owned()));
-            step.argv.extend(["--requirement".to_owned(), format!("{APP}/{file}")]);
-            session.run_well(step, &by_hand)?;
-        }
+    }
+    if !arguments.is_empty() {
+        run_install(session, python, &mount, &arguments)?;
     }
     python.compile(session, mount.clone(), vec![python.site_packages()])?;
     if needs_tree {
@@ -251,4 +253,75 @@ fn install(session: &mut Session<'_>, python: &PythonStep<'_>) -> Result<Install
     std::fs::rename(result.join(".venv"), out.join(".venv"))
         .map_err(BuildError::io("take the virtualenv"))?;
     Ok(InstallPlace { mount, result: out, lowers })
+}
+
+/// Installs from wheels alone where that will do, else whatever it takes.
+fn run_install(
+    session: &mut Session<'_>,
+    python: &PythonStep<'_>,
+    mount: &AppMount,
+    arguments: &[String],
+) -> Result<(), BuildError> {
+    if !may_build(python)? {
+        let mut step = python.step(session, "install", mount.clone(), UvCache::OfTheApp)?;
+        step.argv.extend_from_slice(arguments);
+        step.argv.push("--no-build".to_owned());
+        let ended = session.run(step)?;
+        if ended.is_well() {
+            return Ok(());
+        }
+        let is_build = |line: &String| NO_BUILD.iter().any(|words| line.contains(words));
+        if !ended.tail.iter().any(is_build) {
+            let by_hand = ByHand::python(&python.plan.lock);
+            let advice = by_hand.advice(&ended.tail);
+            return Err(failed("install", ended, advice).done_by_hand_with(&by_hand.install));
+        }
+        session.say("a package is built from its source: once more, with a cache that ends with this build");
+    }
+    let mut step = python.step(session, "install", mount.clone(), UvCache::OfTheBuild)?;
+    step.argv.extend_from_slice(arguments);
+    session.run_well(step, &ByHand::python(&python.plan.lock))
+}
+
+/// What uv says when only a build would help.
+const NO_BUILD: [&str; 2] = ["--no-build", "Building source distributions"];
+
+/// Whether something may run in spite of `--no-build`: in a step that has the tree, whose `.venv`
+/// and settings are the app's, or where a file names packages that are to be built all the same.
+fn may_build(python: &PythonStep<'_>) -> Result<bool, BuildError> {
+    let mut files = vec![match &python.plan.lock {
+        PythonLock::Pipfile(pinned) => pinned.text.clone().into_bytes(),
+        _ => Vec::new(),
+    }];
+    for name in &python.plan.manifest_files {
+        files.extend(python.tree.read(name)?);
+    }
+    Ok(python.plan.needs_tree || files.iter().any(|text| names_builds(text)))
+}
+
+/// Whether a file may have the setting `no-binary`, also in a form that hides it.
+fn names_builds(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text).to_lowercase().replace('_', "-");
+    let text = text.replace("\\\r\n", "").replace("\\\n", "");
+    ["no-binary", "\\u", "\\x"].iter().any(|words| text.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_has_packages_built_is_known() {
+        for text in [
+            "--no-binary docopt",
+            "a==1 \\\n --no-bin\\\nary b",
+            "[tool.uv]\nno-binary-package = [\"a\"]",
+            "[tool.uv]\n\"no\\u002dbinary\" = true",
+            "NO_BINARY=1",
+        ] {
+            assert!(names_builds(text.as_bytes()), "{text}");
+        }
+        let usual = "psycopg2-binary==2.9.10 \\\n    --hash=sha256:00\n# \\d\n";
+        assert!(!names_builds(usual.as_bytes()));
+    }
 }

@@ -196,6 +196,13 @@ impl<'a> Session<'a> {
         Ok(path)
     }
 
+    /// A cache of one tool that ends with the build.
+    pub(crate) fn own_cache(&self, tool: &str) -> Result<PathBuf, BuildError> {
+        let path = self.folder(&format!("{tool}-cache"))?;
+        self.give(&path)?;
+        Ok(path)
+    }
+
     /// Runs one command; a bad end is the caller's matter, except when the build is to stop.
     pub(crate) fn run(&mut self, step: WalledStep) -> Result<Ended, BuildError> {
         let step = self.prepare(step)?;

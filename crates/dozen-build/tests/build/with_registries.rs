@@ -222,6 +222,32 @@ fn a_uv_project_that_is_a_package_is_installed_itself() {
     );
 }
 
+/// Appends a line to a package wherever uv has it unpacked.
+const POISON: &str = "import os, setuptools
+for top in '/dozen/cache', os.environ['UV_CACHE_DIR']:
+    for folder, _, names in os.walk(top):
+        if os.path.basename(folder) == 'iniconfig' and '__init__.py' in names:
+            with open(os.path.join(folder, '__init__.py'), 'a') as file:
+                file.write('POISON = 1\\n')
+setuptools.setup(name='evil', version='1', py_modules=[])
+";
+
+#[test]
+fn what_one_build_writes_to_uvs_cache_is_installed_by_no_other() {
+    let bench = Bench::new();
+    let first = "iniconfig==2.1.0\n";
+    let folder = tree(&[APP, PROCFILE, VERSION, ("requirements.txt", first), ("evil/setup.py", POISON)]);
+    built(&bench, folder.path());
+    write_files(folder.path(), &[("requirements.txt", "./evil\niniconfig==2.1.0\n")]);
+    let (_, heard) = built(&bench, folder.path());
+    assert!(!heard.decisions["install"].contains("cached:"), "{}", heard.lines.join("\n"));
+
+    write_files(folder.path(), &[("requirements.txt", "# The same again.\niniconfig==2.1.0\n")]);
+    let (later, heard) = built(&bench, folder.path());
+    let text = bench.read(&later, &site("iniconfig/__init__.py")).unwrap();
+    assert!(!String::from_utf8_lossy(&text).contains("POISON"), "{}", heard.lines.join("\n"));
+}
+
 #[test]
 fn a_pipfile_lock_is_installed_by_its_hashes() {
     let bench = Bench::new();

@@ -90,11 +90,7 @@ impl Shim {
         lifeline: Option<OwnedFd>,
     ) -> Result<Self, String> {
         let keeper = Keeper::current();
-        let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let user = spec.as_ref().map(|spec| (spec.walls.user.uid, spec.walls.user.gid));
-        if keeper == Keeper::OrdinaryUser && user.is_some_and(|user| user != me) {
-            return Err("an ordinary user can only run an app as itself".into());
-        }
+        check_user(keeper, spec.as_ref())?;
         let boot_id = boot_id().map_err(|reason| format!("could not read the boot id: {reason}"))?;
         let shim = ProcessIdentity::of(std::process::id()).map_err(|reason| reason.to_string())?;
         let found = dir.read_state().map_err(|bad| format!("could not read the state: {bad}"))?;
@@ -315,6 +311,15 @@ impl Shim {
             self.clients.retain(|client| !client.is_over());
         }
     }
+}
+
+fn check_user(keeper: Keeper, spec: Option<&LaunchSpec>) -> Result<(), String> {
+    let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let user = spec.map(|spec| (spec.walls.user.uid, spec.walls.user.gid));
+    if keeper == Keeper::OrdinaryUser && user.is_some_and(|user| user != me) {
+        return Err("an ordinary user can only run an app as itself".into());
+    }
+    Ok(())
 }
 
 fn new_state(spec: &LaunchSpec, shim: ProcessIdentity, boot_id: String) -> InstanceState {
