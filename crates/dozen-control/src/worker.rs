@@ -22,6 +22,7 @@ use crate::{
     control::Control,
     engine,
     error::ControlError,
+    patience::caught,
     progress::{self, ProgressLog},
     store::{Purpose, StageRow},
 };
@@ -70,7 +71,7 @@ impl Worker {
                 if control.is_ending() {
                     return;
                 }
-                if let Err(error) = run(&control, stage, job) {
+                if let Err(error) = caught(|| run(&control, stage, job)) {
                     tracing::error!(stage, "{}", error.body().message);
                 }
             }
@@ -86,23 +87,30 @@ impl Worker {
 }
 
 fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError> {
-    let Some(row) = control.store.stage_by_id(stage)? else { return Ok(()) };
+    // Nobody sends a job twice: what cannot be read now is read later.
+    let read = control.until_done("read a stage", || control.store.stage_by_id(stage));
+    let Some(row) = read.flatten() else { return Ok(()) };
     if row.doomed {
         return leave_doomed(control, &row, job);
     }
     match job {
-        Job::Deploys => deploys(control, stage),
+        Job::Deploys => {
+            deploys(control, stage);
+            Ok(())
+        }
         Job::Recover { failed } => {
-            if let Err(error) = control.reconcile(&row, &ProgressLog::heard()) {
+            if let Err(error) = caught(|| control.reconcile(&row, &ProgressLog::heard())) {
                 control.say(&row.key, "supervisor", &error.body().message);
                 recover_again(control, stage, failed + 1);
             }
             if !row.restart.is_empty()
-                && let Err(error) = control.go_on_restarting(&row, &row.restart, &ProgressLog::heard())
+                && let Err(error) =
+                    caught(|| control.go_on_restarting(&row, &row.restart, &ProgressLog::heard()))
             {
                 control.say(&row.key, "supervisor", &error.body().message);
             }
-            deploys(control, stage)
+            deploys(control, stage);
+            Ok(())
         }
         Job::Scale(counts, progress) => {
             report(control, &row, &progress, || scale(control, &row, &counts, &progress))
@@ -153,7 +161,7 @@ fn report(
     progress: &ProgressLog,
     work: impl FnOnce() -> Result<(), ControlError>,
 ) -> Result<(), ControlError> {
-    progress.send(match work() {
+    progress.send(match caught(work) {
         Ok(()) => Progress::Finished {
             outcome: Outcome::Succeeded,
             release: stage.current,
@@ -165,7 +173,13 @@ fn report(
     Ok(())
 }
 
-fn deploys(control: &Arc<Control>, stage: i64) -> Result<(), ControlError> {
+/// Brings every change of a stage to its end. What keeps one from its begin, such as a full disk, is
+/// no end of it: nobody else would look for it.
+fn deploys(control: &Arc<Control>, stage: i64) {
+    control.until_done("begin a change", || begin_deploys(control, stage));
+}
+
+fn begin_deploys(control: &Arc<Control>, stage: i64) -> Result<(), ControlError> {
     while let Some(deploy) = control.store.open_deploys(stage)?.into_iter().next() {
         if control.is_ending() {
             return Ok(());
@@ -232,5 +246,35 @@ fn reconcile_fresh(
     match control.store.stage_by_id(row.key.id)? {
         Some(fresh) => control.reconcile(&fresh, progress),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        stand::Stand,
+        store::{DeployKind, DeployState},
+    };
+
+    #[test]
+    fn a_change_that_could_not_be_begun_is_begun_as_soon_as_it_can() {
+        let stand = Stand::new();
+        let deploy = stand.queue(DeployKind::Rollback);
+        stand.control.store.refuse_once("deploys");
+        run(&stand.control, stand.key.id, Job::Deploys).unwrap();
+        let ended = stand.control.store.deploy(deploy.id).unwrap().unwrap();
+        assert_eq!(ended.state, DeployState::Failed, "there is nothing to roll back to");
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_the_end_of_the_work_and_not_of_the_thread() {
+        let stand = Stand::new();
+        let progress = ProgressLog::heard();
+        report(&stand.control, &stand.stage(), &progress, || panic!("a fault")).unwrap();
+        let Ok(Progress::Finished { outcome, error: Some(error), .. }) = progress.follow().try_recv() else {
+            panic!("no end");
+        };
+        assert!(outcome == Outcome::Failed && error.internal, "{error:?}");
     }
 }
