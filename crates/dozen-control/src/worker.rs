@@ -214,7 +214,7 @@ fn stop(
 ) -> Result<(), ControlError> {
     control.store.set_stopped(row.key.id, stopped)?;
     control.reach(Place::WishRecorded);
-    control.publish()?;
+    control.carried_out("give the router its table", || control.publish())?;
     if !stopped {
         return reconcile_fresh(control, row, progress);
     }

@@ -122,8 +122,7 @@ pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) 
         work.try_cancel();
     }
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
-    let result =
-        caught(|| if first::is_before_first(&change) { first::keep(&change) } else { change.run() });
+    let result = caught(|| if first::is_before_first(&change) { first::keep(&change) } else { change.run() });
     if control.is_ending() && result.is_err() {
         // Not the change's fault: the next server goes on with it.
         return Ok(());
