@@ -14,7 +14,7 @@ use crate::{
     barrier::Place,
     control::Control,
     error::ControlError,
-    launcher::{Caller, Loaded, NewLaunch, launch_id},
+    launcher::{Begun, Caller, Loaded, NewLaunch, launch_id},
     progress::ProgressLog,
     store::{LaunchRow, LaunchState, Purpose, StageKey, StageRow},
 };
@@ -111,19 +111,21 @@ impl Control {
         Ok((kept, surplus))
     }
 
-    /// Starts instances side by side; each goes into rotation as soon as it is ready.
+    /// Starts instances side by side; each goes into rotation when it is ready, those that requests
+    /// wait for before the others.
     fn start_missing(
         self: &Arc<Self>,
         stage: &StageKey,
         loaded: &Loaded,
-        missing: Vec<InstanceName>,
+        mut missing: Vec<InstanceName>,
         progress: &ProgressLog,
     ) -> Result<(), ControlError> {
+        missing.sort_by_key(|name| !name.process.is_web());
         let mut started = Vec::new();
         let mut failed = None;
         for name in missing {
             match self.start_one(stage, loaded, name) {
-                Ok(launch) => started.push(launch),
+                Ok(begun) => started.push(begun),
                 // Those that were started before it are seen to all the same.
                 Err(error) => {
                     failed = Some(error);
@@ -131,9 +133,10 @@ impl Control {
                 }
             }
         }
-        for launch in &started {
+        for begun in &started {
+            let launch = &begun.launch;
             let announced = progress.step("start", format!("Starting {}", launch.name));
-            match self.wait_until_ready(stage, launch, loaded, progress) {
+            match self.wait_until_ready(stage, begun, loaded, progress) {
                 Ok(answer) => announced.done(answer),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -153,15 +156,16 @@ impl Control {
         stage: &StageKey,
         loaded: &Loaded,
         name: InstanceName,
-    ) -> Result<LaunchRow, ControlError> {
+    ) -> Result<Begun, ControlError> {
         let launch = self.record_launch(stage, loaded.row.number, NewLaunch::of(Purpose::Service, name))?;
         self.reach(Place::MissingRecorded);
         if let Err(error) = self.start_launch(stage, &launch, loaded, &Caller::default()) {
             self.give_up(stage, &launch)?;
             return Err(error);
         }
+        let begun = Begun::now(launch);
         self.reach(Place::MissingStarted);
-        Ok(launch)
+        Ok(begun)
     }
 
     /// Of a launch that serves nobody and may live all the same: draining goes on until it is gone.
@@ -221,7 +225,7 @@ impl Control {
             self.reach(Place::SuccessorRecorded);
             let ready = self.start_launch(&stage.key, &launch, &loaded, &Caller::default()).and_then(|()| {
                 self.reach(Place::SuccessorStarted);
-                self.wait_until_ready(&stage.key, &launch, &loaded, progress)
+                self.wait_until_ready(&stage.key, &Begun::now(launch.clone()), &loaded, progress)
             });
             match ready {
                 Ok(answer) => {

@@ -11,7 +11,7 @@ use dozen_run::Adoption;
 use super::Change;
 use crate::{
     error::ControlError,
-    launcher::{Caller, Loaded, NewLaunch},
+    launcher::{Begun, Caller, Loaded, NewLaunch},
     store::{DeployKind, LaunchRow, LaunchState, Purpose},
 };
 
@@ -33,8 +33,8 @@ pub(super) fn start(change: &mut Change) -> Result<(), ControlError> {
         started.push(found_or_started(change, &loaded, name)?);
     }
     let mut answers: Vec<String> = Vec::new();
-    for launch in &started {
-        let answer = change.control.wait_until_ready(change.key(), launch, &loaded, &change.work.progress)?;
+    for begun in &started {
+        let answer = change.control.wait_until_ready(change.key(), begun, &loaded, &change.work.progress)?;
         if !answers.contains(&answer) {
             answers.push(answer);
         }
@@ -77,19 +77,19 @@ fn wanted(change: &Change, loaded: &Loaded) -> Vec<InstanceName> {
     change.control.names_of_all(&change.stage, loaded)
 }
 
-fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Result<LaunchRow, ControlError> {
+fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Result<Begun, ControlError> {
     let control = &change.control;
     let stage = change.key();
     if let Some(launch) = left(change, loaded.row.number)?.into_iter().find(|launch| launch.name == name) {
         if let Adoption::Running(_) = control.adopt_launch(stage, &launch)? {
-            return Ok(launch);
+            return Ok(Begun::now(launch));
         }
         control.clear_launch(&launch, "gone")?;
     }
     let new = NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::of(Purpose::Service, name) };
     let launch = control.record_launch(stage, loaded.row.number, new)?;
     control.start_launch(stage, &launch, loaded, &Caller::default())?;
-    Ok(launch)
+    Ok(Begun::now(launch))
 }
 
 /// What this change has started and not put into service.
