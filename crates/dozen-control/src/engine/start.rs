@@ -69,9 +69,18 @@ fn tell_unscaled(change: &Change, loaded: &Loaded) {
     }
 }
 
-/// Names of the instances to run. A stopped stage stays stopped unless a new tree comes.
+/// Names of the instances to run. A stopped stage stays stopped unless a new tree comes, and also
+/// then when it was stopped after that one was asked for.
 fn wanted(change: &Change, loaded: &Loaded) -> Vec<InstanceName> {
-    if change.stage.stopped && change.deploy.kind != DeployKind::Deploy {
+    let is_tree = change.deploy.kind == DeployKind::Deploy;
+    let was_before = change.deploy.id <= change.stage.stopped_behind;
+    if change.stage.stopped && (!is_tree || was_before) {
+        if is_tree {
+            change
+                .work
+                .progress
+                .warn("nothing is started: the app was stopped after this deploy was asked for");
+        }
         return Vec::new();
     }
     change.control.names_of_all(&change.stage, loaded)

@@ -133,6 +133,28 @@ fn a_stopped_app_is_down_and_a_started_one_up_wherever_control_was_killed() {
 }
 
 #[test]
+fn what_is_wished_behind_a_change_outlives_a_kill() {
+    let mut held = served();
+    let project = Project::small("shop");
+    project.write("note", "second").commit("second");
+    let deploy = held.deploy_up_to(&project, "build.begun");
+    let wishes: [&[&str]; 2] = [&["ps", "scale", "-a", "shop", "web=2"], &["down", "-a", "shop"]];
+    let waiting = wishes.map(|words| held.host.command(words.iter().copied()).spawn().expect("the binary"));
+    wait_for("both wishes", Duration::from_secs(30), || {
+        let status = held.host.ps("shop");
+        (status["stopped"] == true && status["formation"]["web"] == 2).then_some(())
+    });
+    held.kill_and_start_again();
+    waiting.into_iter().for_each(|mut child| assert!(!child.wait().expect("its end").success()));
+    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
+    assert_eq!(current(&held.host), "v2");
+    assert_eq!(held.host.ps("shop")["stopped"], true, "it was stopped after the deploy was asked for");
+    settled(&held.host, 0);
+    held.host.up(&project);
+    settled(&held.host, 2);
+}
+
+#[test]
 fn a_restart_replaces_all_it_was_asked_for_wherever_control_was_killed() {
     let mut held = served();
     held.host.dozen(["ps", "scale", "-a", "shop", "web=2"]).succeeds();
