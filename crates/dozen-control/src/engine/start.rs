@@ -118,11 +118,12 @@ pub(super) fn stop_started(change: &Change) -> Result<(), ControlError> {
     if change.stage.current == Some(number) {
         return Ok(());
     }
-    for launch in left(change, number)? {
-        let grace = change.control.settings_of(change.key(), &launch).grace();
-        if let Err(error) = change.control.end_launch(&launch, Some(grace)) {
-            // It serves nobody; draining goes on until it is gone.
-            tracing::warn!(instance = %launch.name, "could not end an instance: {error}");
+    let grace = |launch: &LaunchRow| change.control.settings_of(change.key(), launch).grace();
+    let ends: Vec<_> = left(change, number)?.into_iter().map(|launch| (grace(&launch), launch)).collect();
+    if let Err(error) = change.control.end_together(&ends) {
+        tracing::warn!("could not end an instance: {error}");
+        // It serves nobody; draining goes on until it is gone.
+        for launch in left(change, number)? {
             change.control.store.set_launch_state(&launch.id, LaunchState::Draining)?;
         }
     }
