@@ -229,7 +229,7 @@ impl Control {
             });
             match ready {
                 Ok(answer) => {
-                    self.store.swap_launches(&launch.id, &old.id)?;
+                    self.store.swap_launches(&launch, &old.id)?;
                     self.reach(Place::SuccessorSwapped);
                     self.carried_out("route to a successor", || {
                         self.publish()?;

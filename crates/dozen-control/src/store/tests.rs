@@ -108,7 +108,9 @@ fn an_instance_stays_in_service_when_its_successor_has_ended() {
     }
     store.set_launch_state("old", LaunchState::Serving).unwrap();
     store.end_launch("new", "gone").unwrap();
-    assert!(matches!(store.swap_launches("new", "old"), Err(ControlError::NoSuchInstance { .. })));
+    let new = launch_row(stage, "new", Purpose::Service);
+    let refused = store.swap_launches(&new, "old").unwrap_err();
+    assert_eq!(refused.to_string(), "there is no process `web.1`");
     assert_eq!(store.launch("old").unwrap().unwrap().state, LaunchState::Serving);
     assert_eq!(store.launch("new").unwrap().unwrap().state, LaunchState::Ended);
 }
