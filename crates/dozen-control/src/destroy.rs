@@ -32,6 +32,7 @@ use crate::{
     control::{Control, build_error},
     error::ControlError,
     home::remove_tree,
+    patience::caught,
     progress::{self, ProgressLog},
     store::{DeployState, StageRow},
     worker::Job,
@@ -125,7 +126,7 @@ impl Control {
     pub(crate) fn destroy(self: &Arc<Self>, app: &AppName) {
         let Some(progress) = self.destructions.lock().get(app).cloned() else { return };
         let began = Instant::now();
-        let ended = self.run_steps(app);
+        let ended = caught(|| self.run_steps(app));
         if self.is_ending() && ended.is_err() {
             // The next server goes on with it; whoever follows waits for that one.
             return;

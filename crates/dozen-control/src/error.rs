@@ -103,6 +103,8 @@ pub enum ControlError {
     UnknownKind { message: String, hint: String },
     #[error("the deploy was cancelled")]
     Cancelled,
+    #[error("dozen came to a fault of its own, which stands in the server's log")]
+    Panicked,
     #[error("{0}")]
     BadRequest(String),
     #[error(transparent)]
@@ -144,6 +146,7 @@ impl ControlError {
         match self {
             _ if self.is_disk_full() => false,
             Self::Store(_) | Self::Sealed { .. } | Self::Router(_) | Self::Run(_) | Self::Io { .. } => true,
+            Self::Panicked => true,
             Self::Build { internal, .. } => *internal,
             _ => false,
         }

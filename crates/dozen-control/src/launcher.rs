@@ -9,7 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dozen_model::{
@@ -19,8 +19,8 @@ use dozen_model::{
     release::ReleaseNumber,
 };
 use dozen_run::{
-    Adoption, ExitReason, LaunchCommand, LaunchId, LaunchPlan, Probe, ProbeAnswer, RunError, wait_alive,
-    wait_ready,
+    Adoption, ExitReason, LaunchCommand, LaunchId, LaunchPlan, Probe, ProbeAnswer, RunError,
+    ready::ALIVE_AFTER, wait_alive, wait_ready,
 };
 use dozen_sandbox::spec::{Attach, LaunchSpec, Limits, Restart};
 
@@ -63,6 +63,20 @@ impl NewLaunch {
     /// A process of this kind that belongs to no deploy and to nobody.
     pub(crate) fn of(purpose: Purpose, name: InstanceName) -> Self {
         Self { purpose, name, deploy: None, command: None, who: None }
+    }
+}
+
+/// A launch whose process was started, or taken over, at this moment.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) launch: LaunchRow,
+    at: Instant,
+}
+
+impl Begun {
+    /// One of this moment.
+    pub(crate) fn now(launch: LaunchRow) -> Self {
+        Self { launch, at: Instant::now() }
     }
 }
 
@@ -253,17 +267,19 @@ impl Control {
         self.home.logs(&stage.app, &stage.stage).join(format!("{}~{}", launch.name, launch.id))
     }
 
-    /// Waits until an instance is ready; each kind of answer goes to the log once.
+    /// Waits until an instance is ready; each kind of answer goes to the log once. One without a port
+    /// is ready when it has lived for a while, so of many the last one is waited for as long as the first.
     pub(crate) fn wait_until_ready(
         &self,
         stage: &StageKey,
-        launch: &LaunchRow,
+        begun: &Begun,
         loaded: &Loaded,
         progress: &ProgressLog,
     ) -> Result<String, ControlError> {
+        let launch = &begun.launch;
         let id = launch_id(launch);
         let ready = match launch.port {
-            None => wait_alive(&id, &self.supervisor, dozen_run::ready::ALIVE_AFTER),
+            None => wait_alive(&id, &self.supervisor, ALIVE_AFTER.saturating_sub(begun.at.elapsed())),
             Some(port) => {
                 let probe = Probe {
                     address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
@@ -300,14 +316,14 @@ impl Control {
     pub(crate) fn log_tail(&self, stage: &StageKey, launch: &LaunchRow, secrets: &[Vec<u8>]) -> Vec<String> {
         // What the process wrote last may still be in the pipe; its shim reads it within
         // milliseconds, on a busy machine a few hundred. Two equal reads in a row are the end.
-        let deadline = std::time::Instant::now() + TAIL_WAIT;
+        let deadline = Instant::now() + TAIL_WAIT;
         let mut tail = Vec::new();
         loop {
             std::thread::sleep(Duration::from_millis(20));
             let now = self.read_tail(stage, launch, secrets);
             let settled = !now.is_empty() && now == tail;
             tail = now;
-            if settled || std::time::Instant::now() >= deadline {
+            if settled || Instant::now() >= deadline {
                 return tail;
             }
         }

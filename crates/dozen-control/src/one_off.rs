@@ -72,10 +72,24 @@ impl Control {
         let program = program_of(&request.argv);
         self.say(&stage.key, &name.to_string(), &format!("{who} runs {program} in {release}"));
         let stream = match caller.attach {
-            Some(_) => Some(self.supervisor.attach(&launch_id(&launch), size)?),
+            Some(_) => Some(self.attach_or_end(&launch, size)?),
             None => None,
         };
         Ok(Started { about: RunStarted { name, release }, stream })
+    }
+
+    /// Who is told that it could not be attached to takes it for one that did not start.
+    fn attach_or_end(
+        &self,
+        launch: &LaunchRow,
+        size: Option<TerminalSize>,
+    ) -> Result<UnixStream, ControlError> {
+        self.supervisor.attach(&launch_id(launch), size).map_err(|refused| {
+            if let Err(error) = self.end_launch(launch, None) {
+                tracing::error!(instance = %launch.name, "could not end a one-off process: {error}");
+            }
+            refused.into()
+        })
     }
 }
 

@@ -4,7 +4,10 @@
 //! there an error is no answer, neither "failed" nor "dead". The facts that such work follows from
 //! are in the store, so what one server does not get done the next one goes on with.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use crate::{control::Control, error::ControlError};
 
@@ -51,6 +54,15 @@ impl Control {
         }
         !self.is_ending()
     }
+}
+
+/// Does work of which somebody waits for the end: a fault of ours in it is an error like others,
+/// and ends neither the thread nor what else the thread is for.
+///
+/// What it was stands in the server's log, where the panic has written it.
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, ControlError>) -> Result<T, ControlError> {
+    // What it had in its hands is in the store, or is made anew from there; no lock is poisoned.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(ControlError::Panicked))
 }
 
 #[cfg(test)]

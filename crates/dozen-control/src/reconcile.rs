@@ -14,7 +14,7 @@ use crate::{
     barrier::Place,
     control::Control,
     error::ControlError,
-    launcher::{Caller, Loaded, NewLaunch, launch_id},
+    launcher::{Begun, Caller, Loaded, NewLaunch, launch_id},
     progress::ProgressLog,
     store::{LaunchRow, LaunchState, Purpose, StageKey, StageRow},
 };
@@ -32,14 +32,8 @@ impl Control {
         };
         let wanted = loaded.as_ref().map(|loaded| self.wanted_names(stage, loaded)).unwrap_or_default();
         let (kept, surplus) = self.sort_launches(stage, &wanted)?;
-        for launch in &surplus {
-            self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
-        }
         if !surplus.is_empty() {
-            self.reach(Place::SurplusMarked);
-            self.publish()?;
-            self.reach(Place::SurplusUnrouted);
-            self.drain_all(&stage.key)?;
+            self.carried_out("end surplus instances", || self.end_surplus(&stage.key, &surplus))?;
             // Stopping all of a stage is a step, which names them.
             let names: Vec<String> = surplus.iter().map(|launch| launch.name.to_string()).collect();
             if !stage.stopped {
@@ -54,6 +48,30 @@ impl Control {
         Ok(())
     }
 
+    /// Does what follows from a fact of the store, however long it takes: what were left out of it,
+    /// such as a drain behind a table that did not arrive, nobody else would do.
+    ///
+    /// # Errors
+    /// [`ControlError::Cancelled`] when the server ends before that; the next one finds the fact.
+    pub(crate) fn carried_out(
+        &self,
+        what: &str,
+        work: impl FnMut() -> Result<(), ControlError>,
+    ) -> Result<(), ControlError> {
+        self.until_done(what, work).ok_or(ControlError::Cancelled)
+    }
+
+    /// Out of the store's rotation, out of the router's, and then to their end.
+    fn end_surplus(self: &Arc<Self>, stage: &StageKey, surplus: &[LaunchRow]) -> Result<(), ControlError> {
+        for launch in surplus {
+            self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
+        }
+        self.reach(Place::SurplusMarked);
+        self.publish()?;
+        self.reach(Place::SurplusUnrouted);
+        self.drain_all(stage)
+    }
+
     fn wanted_names(&self, stage: &StageRow, loaded: &Loaded) -> Vec<InstanceName> {
         if stage.stopped {
             return Vec::new();
@@ -62,17 +80,26 @@ impl Control {
     }
 
     /// Open launches of the formation: those to keep and those to end. Of two with one name the
-    /// older one goes; what is starting belongs to whoever started it.
+    /// older one goes, and so does one that somebody has left before it was ready: in the stage's
+    /// thread nothing starts but for a change that is to go on.
     fn sort_launches(
         &self,
         stage: &StageRow,
         wanted: &[InstanceName],
     ) -> Result<(Vec<LaunchRow>, Vec<LaunchRow>), ControlError> {
+        let changes: Vec<i64> =
+            self.store.open_deploys(stage.key.id)?.iter().map(|deploy| deploy.id).collect();
         let mut kept: Vec<LaunchRow> = Vec::new();
         let mut surplus = Vec::new();
         for launch in self.store.open_launches(stage.key.id)?.into_iter().rev() {
-            if launch.purpose != Purpose::Service || launch.state != LaunchState::Serving {
-                continue;
+            let of_change = launch.deploy.is_some_and(|deploy| changes.contains(&deploy));
+            match (launch.purpose, launch.state) {
+                (Purpose::Service, LaunchState::Serving) => {}
+                (Purpose::Service, LaunchState::Starting) if !of_change => {
+                    surplus.push(launch);
+                    continue;
+                }
+                _ => continue,
             }
             let twice = kept.iter().any(|one| one.name == launch.name);
             if Some(launch.release) == stage.current && wanted.contains(&launch.name) && !twice {
@@ -84,19 +111,21 @@ impl Control {
         Ok((kept, surplus))
     }
 
-    /// Starts instances side by side; each goes into rotation as soon as it is ready.
+    /// Starts instances side by side; each goes into rotation when it is ready, those that requests
+    /// wait for before the others.
     fn start_missing(
-        &self,
+        self: &Arc<Self>,
         stage: &StageKey,
         loaded: &Loaded,
-        missing: Vec<InstanceName>,
+        mut missing: Vec<InstanceName>,
         progress: &ProgressLog,
     ) -> Result<(), ControlError> {
+        missing.sort_by_key(|name| !name.process.is_web());
         let mut started = Vec::new();
         let mut failed = None;
         for name in missing {
             match self.start_one(stage, loaded, name) {
-                Ok(launch) => started.push(launch),
+                Ok(begun) => started.push(begun),
                 // Those that were started before it are seen to all the same.
                 Err(error) => {
                     failed = Some(error);
@@ -104,32 +133,45 @@ impl Control {
                 }
             }
         }
-        for launch in &started {
+        for begun in &started {
+            let launch = &begun.launch;
             let announced = progress.step("start", format!("Starting {}", launch.name));
-            match self.wait_until_ready(stage, launch, loaded, progress) {
+            match self.wait_until_ready(stage, begun, loaded, progress) {
                 Ok(answer) => announced.done(answer),
-                Err(error) => failed = Some(error),
+                Err(error) => failed = failed.or(Some(error)),
             }
             // Also one that is not ready goes on: it is what the store wants, its shim restarts
             // it, and requests to it are held or go to another.
-            self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
-            self.reach(Place::MissingServing);
-            self.publish()?;
+            self.carried_out("put an instance into service", || {
+                self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
+                self.reach(Place::MissingServing);
+                self.publish()
+            })?;
         }
         failed.map_or(Ok(()), Err)
     }
 
     fn start_one(
-        &self,
+        self: &Arc<Self>,
         stage: &StageKey,
         loaded: &Loaded,
         name: InstanceName,
-    ) -> Result<LaunchRow, ControlError> {
+    ) -> Result<Begun, ControlError> {
         let launch = self.record_launch(stage, loaded.row.number, NewLaunch::of(Purpose::Service, name))?;
         self.reach(Place::MissingRecorded);
-        self.start_launch(stage, &launch, loaded, &Caller::default())?;
+        if let Err(error) = self.start_launch(stage, &launch, loaded, &Caller::default()) {
+            self.give_up(stage, &launch)?;
+            return Err(error);
+        }
+        let begun = Begun::now(launch);
         self.reach(Place::MissingStarted);
-        Ok(launch)
+        Ok(begun)
+    }
+
+    /// Of a launch that serves nobody and may live all the same: draining goes on until it is gone.
+    fn give_up(self: &Arc<Self>, stage: &StageKey, launch: &LaunchRow) -> Result<(), ControlError> {
+        self.store.set_launch_state(&launch.id, LaunchState::Draining)?;
+        self.drain_all(stage)
     }
 
     /// Replaces instances one after the other. Which ones is recorded first: a server that was killed
@@ -183,19 +225,23 @@ impl Control {
             self.reach(Place::SuccessorRecorded);
             let ready = self.start_launch(&stage.key, &launch, &loaded, &Caller::default()).and_then(|()| {
                 self.reach(Place::SuccessorStarted);
-                self.wait_until_ready(&stage.key, &launch, &loaded, progress)
+                self.wait_until_ready(&stage.key, &Begun::now(launch.clone()), &loaded, progress)
             });
             match ready {
                 Ok(answer) => {
-                    self.store.swap_launches(&launch.id, &old.id)?;
+                    self.store.swap_launches(&launch, &old.id)?;
                     self.reach(Place::SuccessorSwapped);
-                    self.publish()?;
-                    self.reach(Place::SuccessorServing);
-                    self.drain_all(&stage.key)?;
+                    self.carried_out("route to a successor", || {
+                        self.publish()?;
+                        self.reach(Place::SuccessorServing);
+                        self.drain_all(&stage.key)
+                    })?;
                     announced.done(answer);
                 }
                 Err(error) => {
-                    self.end_launch(&launch, None)?;
+                    if self.end_launch(&launch, None).is_err() {
+                        self.give_up(&stage.key, &launch)?;
+                    }
                     return Err(error);
                 }
             }
@@ -268,5 +314,30 @@ impl Control {
             }
         }
         self.hold_again(stage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{stand::Stand, store::DeployState};
+
+    #[test]
+    fn what_somebody_left_before_it_was_ready_is_ended_and_what_a_change_goes_on_with_is_not() {
+        let stand = Stand::new();
+        let (deploy, _) = stand.serve_release();
+        let left = stand.launch(Purpose::Service, None, LaunchState::Starting);
+        let of_change = stand.launch(Purpose::Service, Some(deploy.id), LaunchState::Starting);
+        let (_, surplus) =
+            stand.control.sort_launches(&stand.stage(), std::slice::from_ref(&left.name)).unwrap();
+        let surplus: Vec<&str> = surplus.iter().map(|launch| launch.id.as_str()).collect();
+        assert_eq!(surplus, [&left.id]);
+
+        stand.control.store.end_deploy(deploy.id, DeployState::Failed, None).unwrap();
+        let (_, surplus) = stand.control.sort_launches(&stand.stage(), &[]).unwrap();
+        let surplus: BTreeSet<String> = surplus.into_iter().map(|launch| launch.id).collect();
+        assert_eq!(surplus, BTreeSet::from([left.id, of_change.id]), "its change has ended");
     }
 }

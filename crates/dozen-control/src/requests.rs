@@ -1,7 +1,7 @@
 //! What the API asks for: checked, persisted, handed to the stage's worker.
 //!
 //! A request that is refused has changed nothing. One that was taken is in the store before its
-//! answer leaves.
+//! answer leaves; only a restart is recorded when its turn comes.
 
 use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
@@ -241,7 +241,9 @@ impl Control {
                 return Err(ControlError::TooMany { process, count, limit });
             }
         }
-        Ok(self.job(stage, |progress| Job::Scale(counts, progress)))
+        self.store.scale(stage.key.id, &counts)?;
+        self.reach(Place::WishRecorded);
+        Ok(self.job(stage, Job::Reconcile))
     }
 
     /// Replaces instances.
@@ -267,7 +269,7 @@ impl Control {
         stage: &StageRow,
         target: Option<String>,
     ) -> Result<Arc<ProgressLog>, ControlError> {
-        let Some(target) = target else { return Ok(self.job(stage, Job::Stop)) };
+        let Some(target) = target else { return self.set_stopped(stage, true) };
         if !target.contains('.') {
             self.known_process(stage, &target)?;
             return self.scale(stage, BTreeMap::from([(target.parse()?, 0)]));
@@ -296,8 +298,18 @@ impl Control {
     }
 
     /// Starts what `down` stopped.
-    pub fn start_stage(self: &Arc<Self>, stage: &StageRow) -> Arc<ProgressLog> {
-        self.job(stage, Job::Start)
+    pub fn start_stage(self: &Arc<Self>, stage: &StageRow) -> Result<Arc<ProgressLog>, ControlError> {
+        self.set_stopped(stage, false)
+    }
+
+    fn set_stopped(
+        self: &Arc<Self>,
+        stage: &StageRow,
+        stopped: bool,
+    ) -> Result<Arc<ProgressLog>, ControlError> {
+        self.store.set_stopped(stage.key.id, stopped)?;
+        self.reach(Place::WishRecorded);
+        Ok(self.job(stage, Job::Reconcile))
     }
 
     fn job(

@@ -115,8 +115,14 @@ impl Stand {
     /// A release that serves; its change is still under way.
     pub(crate) fn serve_release(&self) -> (DeployRow, ReleaseNumber) {
         let (deploy, release) = self.release();
-        let live =
-            GoLive { stage: self.key.id, release, config: &[], attachments: &[], domains: &[], start: true };
+        let live = GoLive {
+            stage: self.key.id,
+            release,
+            config: &[],
+            attachments: &[],
+            domains: &[],
+            start: Some(deploy.id),
+        };
         self.control.store.make_current(&live).unwrap();
         (deploy, release)
     }

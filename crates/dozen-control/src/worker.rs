@@ -1,11 +1,10 @@
 //! One worker for each stage: all changes of a stage run in its thread, one after the other.
 //!
-//! Deploys are in the store; a message only says that there is something to look at. The other
-//! jobs persist their wish first, so one that is lost with a killed server is made good by the
-//! reconciling at the next start.
+//! Deploys, counts and whether a stage is stopped are in the store before a message says that there
+//! is something to look at: one that is lost with a killed server is made good by the next start.
+//! Only a restart is a wish about what runs when its turn comes; it is recorded then.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Sender, channel},
@@ -13,15 +12,15 @@ use std::{
     time::Duration,
 };
 
-use dozen_model::names::{InstanceName, ProcessType};
+use dozen_model::names::InstanceName;
 use parking_lot::Mutex;
 
 use crate::{
     api::wire::{Outcome, Progress},
-    barrier::Place,
     control::Control,
     engine,
     error::ControlError,
+    patience::caught,
     progress::{self, ProgressLog},
     store::{Purpose, StageRow},
 };
@@ -41,14 +40,10 @@ pub(crate) enum Job {
         /// How often it could not be done before.
         failed: u32,
     },
-    /// Other counts.
-    Scale(BTreeMap<ProcessType, u32>, Arc<ProgressLog>),
+    /// Other counts are wanted, or the stage is stopped, or is started again.
+    Reconcile(Arc<ProgressLog>),
     /// Replace instances: of a type, one of them, or all.
     Restart(Option<String>, Arc<ProgressLog>),
-    /// Stop all instances.
-    Stop(Arc<ProgressLog>),
-    /// The undo of stop.
-    Start(Arc<ProgressLog>),
     /// Destroy the app of the stage.
     Destroy,
     /// Say when it is this job's turn: nothing before it is under way any more.
@@ -70,7 +65,7 @@ impl Worker {
                 if control.is_ending() {
                     return;
                 }
-                if let Err(error) = run(&control, stage, job) {
+                if let Err(error) = caught(|| run(&control, stage, job)) {
                     tracing::error!(stage, "{}", error.body().message);
                 }
             }
@@ -86,35 +81,38 @@ impl Worker {
 }
 
 fn run(control: &Arc<Control>, stage: i64, job: Job) -> Result<(), ControlError> {
-    let Some(row) = control.store.stage_by_id(stage)? else { return Ok(()) };
+    // Nobody sends a job twice: what cannot be read now is read later.
+    let read = control.until_done("read a stage", || control.store.stage_by_id(stage));
+    let Some(row) = read.flatten() else { return Ok(()) };
     if row.doomed {
         return leave_doomed(control, &row, job);
     }
     match job {
-        Job::Deploys => deploys(control, stage),
+        Job::Deploys => {
+            deploys(control, stage);
+            Ok(())
+        }
         Job::Recover { failed } => {
-            if let Err(error) = control.reconcile(&row, &ProgressLog::heard()) {
+            if let Err(error) = caught(|| control.reconcile(&row, &ProgressLog::heard())) {
                 control.say(&row.key, "supervisor", &error.body().message);
                 recover_again(control, stage, failed + 1);
             }
             if !row.restart.is_empty()
-                && let Err(error) = control.go_on_restarting(&row, &row.restart, &ProgressLog::heard())
+                && let Err(error) =
+                    caught(|| control.go_on_restarting(&row, &row.restart, &ProgressLog::heard()))
             {
                 control.say(&row.key, "supervisor", &error.body().message);
             }
-            deploys(control, stage)
+            deploys(control, stage);
+            Ok(())
         }
-        Job::Scale(counts, progress) => {
-            report(control, &row, &progress, || scale(control, &row, &counts, &progress))
-        }
+        Job::Reconcile(progress) => report(control, &row, &progress, || carry_out(control, &row, &progress)),
         Job::Restart(target, progress) => {
             let chosen = |name: &InstanceName| {
                 target.as_deref().is_none_or(|text| name.to_string() == text || name.process.as_str() == text)
             };
             report(control, &row, &progress, || control.restart(&row, &chosen, &progress))
         }
-        Job::Stop(progress) => report(control, &row, &progress, || stop(control, &row, true, &progress)),
-        Job::Start(progress) => report(control, &row, &progress, || stop(control, &row, false, &progress)),
         Job::Destroy | Job::Rest(_) => Ok(()),
     }
 }
@@ -138,7 +136,7 @@ fn leave_doomed(control: &Arc<Control>, row: &StageRow, job: Job) -> Result<(), 
             // Whoever waited for it may have gone.
             let _ = sender.send(());
         }
-        Job::Scale(_, progress) | Job::Restart(_, progress) | Job::Stop(progress) | Job::Start(progress) => {
+        Job::Reconcile(progress) | Job::Restart(_, progress) => {
             progress.send(progress::failed(&ControlError::Doomed { app: row.key.app.clone() }));
         }
         Job::Deploys | Job::Recover { .. } => {}
@@ -153,7 +151,12 @@ fn report(
     progress: &ProgressLog,
     work: impl FnOnce() -> Result<(), ControlError>,
 ) -> Result<(), ControlError> {
-    progress.send(match work() {
+    let ended = caught(work);
+    if control.is_ending() && ended.is_err() {
+        // What was wished is recorded: the next server carries it out.
+        return Ok(());
+    }
+    progress.send(match ended {
         Ok(()) => Progress::Finished {
             outcome: Outcome::Succeeded,
             release: stage.current,
@@ -165,54 +168,49 @@ fn report(
     Ok(())
 }
 
-fn deploys(control: &Arc<Control>, stage: i64) -> Result<(), ControlError> {
-    while let Some(deploy) = control.store.open_deploys(stage)?.into_iter().next() {
-        if control.is_ending() {
-            return Ok(());
-        }
+/// Brings every change of a stage to its end. What keeps one from its begin, such as a full disk, is
+/// no end of it: nobody else would look for it.
+fn deploys(control: &Arc<Control>, stage: i64) {
+    control.until_done("begin a change", || begin_deploys(control, stage));
+}
+
+fn begin_deploys(control: &Arc<Control>, stage: i64) -> Result<(), ControlError> {
+    while !control.is_ending() {
+        // First: what cannot be read must not keep an app from its end.
         let Some(row) = control.store.stage_by_id(stage)?.filter(|row| !row.doomed) else { return Ok(()) };
+        let Some(deploy) = control.store.open_deploys(stage)?.into_iter().next() else { return Ok(()) };
         engine::drive(control, row, deploy)?;
         control.prune();
     }
     Ok(())
 }
 
-fn scale(
-    control: &Arc<Control>,
-    row: &StageRow,
-    counts: &BTreeMap<ProcessType, u32>,
-    progress: &ProgressLog,
-) -> Result<(), ControlError> {
-    let mut formation = row.formation.clone();
-    for (process, count) in counts {
-        formation.scale(process.clone(), *count);
+/// Makes what runs, and what the router is told, what the store says.
+fn carry_out(control: &Arc<Control>, row: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
+    // From here on requests wait, or are refused; a table that does not arrive now comes behind.
+    let is_told = control.publish().is_ok();
+    if row.stopped {
+        stop(control, row, progress)?;
+    } else {
+        control.reconcile(row, progress)?;
     }
-    control.store.set_formation(row.key.id, &formation)?;
-    control.reach(Place::WishRecorded);
-    reconcile_fresh(control, row, progress)
+    if is_told {
+        return Ok(());
+    }
+    control.carried_out("give the router its table", || control.publish())
 }
 
-fn stop(
-    control: &Arc<Control>,
-    row: &StageRow,
-    stopped: bool,
-    progress: &ProgressLog,
-) -> Result<(), ControlError> {
-    control.store.set_stopped(row.key.id, stopped)?;
-    control.reach(Place::WishRecorded);
-    control.publish()?;
-    if !stopped {
-        return reconcile_fresh(control, row, progress);
-    }
+/// Ends what runs of a stage that was stopped; the ends are told and waited for.
+fn stop(control: &Arc<Control>, row: &StageRow, progress: &ProgressLog) -> Result<(), ControlError> {
     let mut leaving = control.store.open_launches(row.key.id)?;
     leaving.retain(|launch| launch.purpose == Purpose::Service);
     if leaving.is_empty() {
-        return reconcile_fresh(control, row, progress);
+        return control.reconcile(row, progress);
     }
     leaving.sort_by(|one, other| one.name.cmp(&other.name));
     let names: Vec<String> = leaving.iter().map(|launch| launch.name.to_string()).collect();
     let announced = progress.step("stop", format!("Stopping {}", names.join(", ")));
-    reconcile_fresh(control, row, progress)?;
+    control.reconcile(row, progress)?;
     control.wait_for_drains(row.key.id)?;
     announced.done("stopped");
     for launch in &leaving {
@@ -224,13 +222,32 @@ fn stop(
     Ok(())
 }
 
-fn reconcile_fresh(
-    control: &Arc<Control>,
-    row: &StageRow,
-    progress: &ProgressLog,
-) -> Result<(), ControlError> {
-    match control.store.stage_by_id(row.key.id)? {
-        Some(fresh) => control.reconcile(&fresh, progress),
-        None => Ok(()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        stand::Stand,
+        store::{DeployKind, DeployState},
+    };
+
+    #[test]
+    fn a_change_that_could_not_be_begun_is_begun_as_soon_as_it_can() {
+        let stand = Stand::new();
+        let deploy = stand.queue(DeployKind::Rollback);
+        stand.control.store.refuse_once("deploys");
+        run(&stand.control, stand.key.id, Job::Deploys).unwrap();
+        let ended = stand.control.store.deploy(deploy.id).unwrap().unwrap();
+        assert_eq!(ended.state, DeployState::Failed, "there is nothing to roll back to");
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_the_end_of_the_work_and_not_of_the_thread() {
+        let stand = Stand::new();
+        let progress = ProgressLog::heard();
+        report(&stand.control, &stand.stage(), &progress, || panic!("a fault")).unwrap();
+        let Ok(Progress::Finished { outcome, error: Some(error), .. }) = progress.follow().try_recv() else {
+            panic!("no end");
+        };
+        assert!(outcome == Outcome::Failed && error.internal, "{error:?}");
     }
 }

@@ -200,7 +200,7 @@ pub(super) async fn stop(
 }
 
 pub(super) async fn start(State(api): State<Api>, Path(names): Names) -> Result<Response, ApiError> {
-    events(api, names, |control, row| Ok(control.start_stage(&row))).await
+    events(api, names, |control, row| control.start_stage(&row)).await
 }
 
 pub(super) async fn services(State(api): State<Api>, Path(names): Names) -> Answer<Vec<ServiceEntry>> {

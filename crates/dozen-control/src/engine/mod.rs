@@ -22,6 +22,7 @@ use crate::{
     barrier::Place,
     control::{Control, Work},
     error::ControlError,
+    patience::caught,
     progress,
     store::{DeployRow, DeployState, StageKey, StageRow},
 };
@@ -121,7 +122,7 @@ pub(crate) fn drive(control: &Arc<Control>, stage: StageRow, deploy: DeployRow) 
         work.try_cancel();
     }
     let mut change = Change { control: Arc::clone(control), stage, deploy, work };
-    let result = if first::is_before_first(&change) { first::keep(&change) } else { change.run() };
+    let result = caught(|| if first::is_before_first(&change) { first::keep(&change) } else { change.run() });
     if control.is_ending() && result.is_err() {
         // Not the change's fault: the next server goes on with it.
         return Ok(());
@@ -216,7 +217,7 @@ impl Change {
         for step in STEPS.iter().rev() {
             let begun = self.control.store.step(self.deploy.id, step.name)?.is_some();
             if let (true, Undo::By(undo)) = (begun, &step.undo)
-                && let Err(problem) = undo(self)
+                && let Err(problem) = caught(|| undo(self))
             {
                 if self.control.is_ending() {
                     // The next server goes on with the change, as if the failure were to come yet.

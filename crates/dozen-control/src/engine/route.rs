@@ -31,7 +31,7 @@ pub(super) fn route(change: &mut Change) -> Result<(), ControlError> {
             config: &loaded.config.rows(&control.key, &stage),
             attachments: &attachments,
             domains: &usable_domains(change, &loaded.manifest.domains),
-            start: change.deploy.kind == DeployKind::Deploy,
+            start: (change.deploy.kind == DeployKind::Deploy).then_some(change.deploy.id),
         })?;
         for taken in left_out {
             change.work.progress.warn(taken.to_string());

@@ -11,7 +11,7 @@ use dozen_run::Adoption;
 use super::Change;
 use crate::{
     error::ControlError,
-    launcher::{Caller, Loaded, NewLaunch},
+    launcher::{Begun, Caller, Loaded, NewLaunch},
     store::{DeployKind, LaunchRow, LaunchState, Purpose},
 };
 
@@ -33,8 +33,8 @@ pub(super) fn start(change: &mut Change) -> Result<(), ControlError> {
         started.push(found_or_started(change, &loaded, name)?);
     }
     let mut answers: Vec<String> = Vec::new();
-    for launch in &started {
-        let answer = change.control.wait_until_ready(change.key(), launch, &loaded, &change.work.progress)?;
+    for begun in &started {
+        let answer = change.control.wait_until_ready(change.key(), begun, &loaded, &change.work.progress)?;
         if !answers.contains(&answer) {
             answers.push(answer);
         }
@@ -69,27 +69,36 @@ fn tell_unscaled(change: &Change, loaded: &Loaded) {
     }
 }
 
-/// Names of the instances to run. A stopped stage stays stopped unless a new tree comes.
+/// Names of the instances to run. A stopped stage stays stopped unless a new tree comes, and also
+/// then when it was stopped after that one was asked for.
 fn wanted(change: &Change, loaded: &Loaded) -> Vec<InstanceName> {
-    if change.stage.stopped && change.deploy.kind != DeployKind::Deploy {
+    let is_tree = change.deploy.kind == DeployKind::Deploy;
+    let was_before = change.deploy.id <= change.stage.stopped_behind;
+    if change.stage.stopped && (!is_tree || was_before) {
+        if is_tree {
+            change
+                .work
+                .progress
+                .warn("nothing is started: the app was stopped after this deploy was asked for");
+        }
         return Vec::new();
     }
     change.control.names_of_all(&change.stage, loaded)
 }
 
-fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Result<LaunchRow, ControlError> {
+fn found_or_started(change: &Change, loaded: &Loaded, name: InstanceName) -> Result<Begun, ControlError> {
     let control = &change.control;
     let stage = change.key();
     if let Some(launch) = left(change, loaded.row.number)?.into_iter().find(|launch| launch.name == name) {
         if let Adoption::Running(_) = control.adopt_launch(stage, &launch)? {
-            return Ok(launch);
+            return Ok(Begun::now(launch));
         }
         control.clear_launch(&launch, "gone")?;
     }
     let new = NewLaunch { deploy: Some(change.deploy.id), ..NewLaunch::of(Purpose::Service, name) };
     let launch = control.record_launch(stage, loaded.row.number, new)?;
     control.start_launch(stage, &launch, loaded, &Caller::default())?;
-    Ok(launch)
+    Ok(Begun::now(launch))
 }
 
 /// What this change has started and not put into service.
@@ -109,11 +118,12 @@ pub(super) fn stop_started(change: &Change) -> Result<(), ControlError> {
     if change.stage.current == Some(number) {
         return Ok(());
     }
-    for launch in left(change, number)? {
-        let grace = change.control.settings_of(change.key(), &launch).grace();
-        if let Err(error) = change.control.end_launch(&launch, Some(grace)) {
-            // It serves nobody; draining goes on until it is gone.
-            tracing::warn!(instance = %launch.name, "could not end an instance: {error}");
+    let grace = |launch: &LaunchRow| change.control.settings_of(change.key(), launch).grace();
+    let ends: Vec<_> = left(change, number)?.into_iter().map(|launch| (grace(&launch), launch)).collect();
+    if let Err(error) = change.control.end_together(&ends) {
+        tracing::warn!("could not end an instance: {error}");
+        // It serves nobody; draining goes on until it is gone.
+        for launch in left(change, number)? {
             change.control.store.set_launch_state(&launch.id, LaunchState::Draining)?;
         }
     }

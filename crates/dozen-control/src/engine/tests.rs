@@ -1,5 +1,7 @@
 //! What the engine does where the world around it does not do its part.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::{stand::Stand, store::DeployKind};
 
@@ -12,9 +14,7 @@ fn a_release_that_is_committed_does_not_fail_for_want_of_a_router() {
         store.begin_step(deploy.id, step.name).unwrap();
         store.end_step(deploy.id, step.name).unwrap();
     }
-    let mut formation = stand.stage().formation;
-    formation.scale("web".parse().unwrap(), 0);
-    store.set_formation(stand.key.id, &formation).unwrap();
+    store.scale(stand.key.id, &BTreeMap::from([("web".parse().unwrap(), 0)])).unwrap();
     std::thread::scope(|scope| {
         let driven = scope.spawn(|| drive(&stand.control, stand.stage(), deploy.clone()));
         stand.wait_for("the commit", || stand.stage().current == Some(release));

@@ -1,8 +1,10 @@
 //! Apps and their stages.
 
+use std::collections::BTreeMap;
+
 use dozen_model::{
     formation::Formation,
-    names::{AppName, StageName},
+    names::{AppName, ProcessType, StageName},
     release::ReleaseNumber,
     suggestion::nearest,
 };
@@ -48,6 +50,8 @@ pub struct StageRow {
     pub key: StageKey,
     /// Whether `down` stopped it.
     pub stopped: bool,
+    /// The newest change when it was stopped, or started again, last.
+    pub(crate) stopped_behind: i64,
     /// Wanted counts.
     pub formation: Formation,
     /// The release that serves.
@@ -59,7 +63,7 @@ pub struct StageRow {
 }
 
 const STAGE: &str = "SELECT stages.id, apps.name, stages.name, stopped, formation, current_release,
-                     doomed, restart FROM stages JOIN apps ON apps.id = stages.app";
+                     doomed, restart, stopped_behind FROM stages JOIN apps ON apps.id = stages.app";
 
 fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
     Ok(StageRow {
@@ -69,6 +73,7 @@ fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
         current: row.get::<_, Option<i64>>(5)?.map(|number| ReleaseNumber(number.unsigned_abs())),
         doomed: row.get(6)?,
         restart: json_column(row, 7)?,
+        stopped_behind: row.get(8)?,
     })
 }
 
@@ -214,16 +219,26 @@ impl Store {
         Ok(())
     }
 
-    /// Sets the wanted counts.
-    pub(crate) fn set_formation(&self, stage: i64, formation: &Formation) -> Result<(), ControlError> {
+    /// Changes some of the wanted counts.
+    pub(crate) fn scale(&self, stage: i64, counts: &BTreeMap<ProcessType, u32>) -> Result<(), ControlError> {
+        let mut connection = self.lock();
+        let change = connection.transaction()?;
+        let sql = "SELECT formation FROM stages WHERE id = ?1";
+        let mut formation: Formation = change.query_row(sql, [stage], |row| json_column(row, 0))?;
+        for (process, count) in counts {
+            formation.scale(process.clone(), *count);
+        }
         let sql = "UPDATE stages SET formation = ?2 WHERE id = ?1";
-        self.lock().execute(sql, params![stage, to_json(formation)])?;
-        Ok(())
+        change.execute(sql, params![stage, to_json(&formation)])?;
+        Ok(change.commit()?)
     }
 
-    /// Remembers whether `down` stopped the stage.
+    /// Remembers that `down` stopped the stage, or that it was started again. Changes that wait or are
+    /// under way do not start it: they were asked for before.
     pub(crate) fn set_stopped(&self, stage: i64, stopped: bool) -> Result<(), ControlError> {
-        self.lock().execute("UPDATE stages SET stopped = ?2 WHERE id = ?1", params![stage, stopped])?;
+        let sql = "UPDATE stages SET stopped = ?2, stopped_behind =
+                   (SELECT COALESCE(MAX(id), 0) FROM deploys WHERE deploys.stage = ?1) WHERE id = ?1";
+        self.lock().execute(sql, params![stage, stopped])?;
         Ok(())
     }
 }

@@ -176,13 +176,13 @@ impl Store {
     ///
     /// # Errors
     /// [`ControlError::NoSuchInstance`] when `new` has ended meanwhile: then `old` stays in service.
-    pub(crate) fn swap_launches(&self, new: &str, old: &str) -> Result<(), ControlError> {
+    pub(crate) fn swap_launches(&self, new: &LaunchRow, old: &str) -> Result<(), ControlError> {
         let mut connection = self.lock();
         let change = connection.transaction()?;
         let begin =
             "UPDATE launches SET state = 'serving' WHERE id = ?1 AND state IN ('starting', 'serving')";
-        if change.execute(begin, [new])? == 0 {
-            return Err(ControlError::NoSuchInstance { name: new.to_owned() });
+        if change.execute(begin, [&new.id])? == 0 {
+            return Err(ControlError::NoSuchInstance { name: new.name.to_string() });
         }
         change.execute("UPDATE launches SET state = 'draining' WHERE id = ?1 AND state <> 'ended'", [old])?;
         Ok(change.commit()?)

@@ -93,6 +93,19 @@ impl Store {
         self.lock()
     }
 
+    /// Refuses the next change of a row of this table, as a full disk does.
+    #[cfg(test)]
+    pub(crate) fn refuse_once(&self, table: &str) {
+        // What `FAIL` refuses keeps what it did before: the count.
+        let sql = format!(
+            "CREATE TEMP TABLE refusals (count); INSERT INTO refusals VALUES (1);
+             CREATE TEMP TRIGGER refuse BEFORE UPDATE ON main.{table}
+             WHEN (SELECT count FROM refusals) > 0
+             BEGIN UPDATE refusals SET count = count - 1; SELECT RAISE(FAIL, 'refused'); END"
+        );
+        self.lock().execute_batch(&sql).unwrap();
+    }
+
     /// Whether any secret is stored: then the key may not be made anew.
     pub(crate) fn has_secrets(&self) -> Result<bool, ControlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)

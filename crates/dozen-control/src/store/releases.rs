@@ -81,8 +81,8 @@ pub(crate) struct GoLive<'a> {
     pub attachments: &'a [AttachmentRow],
     /// Domains that its app declares for the stage.
     pub domains: &'a [Domain],
-    /// Whether a stopped stage is started by it.
-    pub start: bool,
+    /// The change that starts a stopped stage by it, if it was not stopped later.
+    pub start: Option<i64>,
 }
 
 const RELEASE: &str = "SELECT releases.number, image, sealed, formation, change, who, commit_id, created_at,
@@ -199,8 +199,9 @@ impl Store {
             }
         }
         change.execute("UPDATE stages SET current_release = ?2 WHERE id = ?1", both)?;
-        if live.start {
-            change.execute("UPDATE stages SET stopped = 0 WHERE id = ?1", [live.stage])?;
+        if let Some(deploy) = live.start {
+            let sql = "UPDATE stages SET stopped = 0 WHERE id = ?1 AND stopped_behind < ?2";
+            change.execute(sql, [live.stage, deploy])?;
         }
         change.execute("UPDATE release_states SET state = 'live' WHERE stage = ?1 AND number = ?2", both)?;
         change.execute(

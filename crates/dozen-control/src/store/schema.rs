@@ -101,8 +101,12 @@ ALTER TABLE launches DROP COLUMN command;
 ALTER TABLE launches ADD COLUMN sealed_command BLOB;
 ";
 
+/// stopped_behind: the newest change when the stage was stopped; one that was asked for by then does
+/// not start it again.
+const STOPPED_BEHIND: &str = "ALTER TABLE stages ADD COLUMN stopped_behind INTEGER NOT NULL DEFAULT 0;";
+
 /// Each is run once; a released one never changes.
-const ALL: [&str; 3] = [FIRST, DOOMED_AND_RESTART, SEALED_COMMANDS];
+const ALL: [&str; 4] = [FIRST, DOOMED_AND_RESTART, SEALED_COMMANDS, STOPPED_BEHIND];
 
 fn migrations() -> Migrations<'static> {
     Migrations::new(ALL.into_iter().map(M::up).collect())

@@ -108,7 +108,9 @@ fn an_instance_stays_in_service_when_its_successor_has_ended() {
     }
     store.set_launch_state("old", LaunchState::Serving).unwrap();
     store.end_launch("new", "gone").unwrap();
-    assert!(matches!(store.swap_launches("new", "old"), Err(ControlError::NoSuchInstance { .. })));
+    let new = launch_row(stage, "new", Purpose::Service);
+    let refused = store.swap_launches(&new, "old").unwrap_err();
+    assert_eq!(refused.to_string(), "there is no process `web.1`");
     assert_eq!(store.launch("old").unwrap().unwrap().state, LaunchState::Serving);
     assert_eq!(store.launch("new").unwrap().unwrap().state, LaunchState::Ended);
 }
@@ -185,7 +187,7 @@ fn images_of_the_last_releases_and_of_what_runs_are_in_use() {
         store.end_deploy(deploy.id, DeployState::Succeeded, None).unwrap();
     }
     let live =
-        GoLive { stage, release: ReleaseNumber(1), config: &[], attachments: &[], domains: &[], start: true };
+        GoLive { stage, release: ReleaseNumber(1), config: &[], attachments: &[], domains: &[], start: None };
     store.make_current(&live).unwrap();
     let used = store.images_in_use(2).unwrap();
     assert!(used.contains(&images[0]) && used.contains(&images[2]) && used.contains(&images[3]));
@@ -251,7 +253,7 @@ fn declared_domains_come_with_the_release_and_those_of_others_are_named() {
     let deploy = queue(&store, stage, DeployKind::Deploy);
     let release = release(&store, stage, deploy.id, &Digest::of(b"image"));
     let domains = ["taken.example.org".parse().unwrap(), "blog.example.org".parse().unwrap()];
-    let live = GoLive { stage, release, config: &[], attachments: &[], domains: &domains, start: true };
+    let live = GoLive { stage, release, config: &[], attachments: &[], domains: &domains, start: None };
 
     let left_out = store.make_current(&live).unwrap();
 
@@ -271,7 +273,7 @@ fn a_rollback_returns_to_the_newest_release_that_served() {
             continue;
         }
         let (config, attachments, domains) = (&[], &[], &[]);
-        store.make_current(&GoLive { stage, release, config, attachments, domains, start: true }).unwrap();
+        store.make_current(&GoLive { stage, release, config, attachments, domains, start: None }).unwrap();
     }
     let before = |number| store.live_before(stage, ReleaseNumber(number)).unwrap().map(|row| row.number.0);
     assert_eq!([before(4), before(2), before(1)], [Some(2), Some(1), None]);
@@ -302,4 +304,20 @@ fn a_change_that_waits_needs_the_key_that_sealed_it() {
     };
     store.queue_deploy(stage, &new, |_| Ok(())).unwrap();
     assert!(store.has_secrets().unwrap());
+}
+
+#[test]
+fn a_deploy_does_not_start_what_was_stopped_after_it_was_asked_for() {
+    let (_folder, store, stage) = store();
+    let go_live = |deploy: i64| {
+        let release = release(&store, stage, deploy, &Digest::of(b"image"));
+        let (config, attachments, domains, start) = (&[], &[], &[], Some(deploy));
+        store.make_current(&GoLive { stage, release, config, attachments, domains, start }).unwrap();
+        store.stage_by_id(stage).unwrap().unwrap().stopped
+    };
+    let before = queue(&store, stage, DeployKind::Deploy).id;
+    store.set_stopped(stage, true).unwrap();
+    assert!(go_live(before));
+    let after = queue(&store, stage, DeployKind::Deploy).id;
+    assert!(!go_live(after));
 }

@@ -1,6 +1,6 @@
 //! One app from its first deploy to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     client,
@@ -111,4 +111,17 @@ fn ps_shows_what_an_instance_takes_and_where_it_is_reached() {
         assert!(ran.stdout.contains(word), "{word}: {ran:#?}");
     }
     assert!(ran.stderr.contains("walls: mount, pid"), "{ran:#?}");
+}
+
+#[test]
+fn many_instances_without_a_port_are_waited_for_as_long_as_one() {
+    let host = TestHost::start();
+    let project = Project::small("shop");
+    project.write("Procfile", "web: /usr/bin/python3 server.py\nworker: sleep 600\n").commit("with a worker");
+    host.up(&project);
+    let began = Instant::now();
+    host.dozen(["ps", "scale", "-a", "shop", "worker=12"]).succeeds();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(9), "each is to live for a second, all at once: {took:?}");
+    assert_eq!(host.up_instances("shop").len(), 13);
 }

@@ -4,7 +4,13 @@
 //! compares them with the server's. After the next start either all of a change is there or nothing of
 //! it: the store, `ps`, the router's table and the machine say the same ([`settled`]).
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 
 use dozen_control::barrier::{self, Place};
 use dozen_model::route_table::{EndpointAddress, RouteTable, Target};
@@ -133,6 +139,28 @@ fn a_stopped_app_is_down_and_a_started_one_up_wherever_control_was_killed() {
 }
 
 #[test]
+fn what_is_wished_behind_a_change_outlives_a_kill() {
+    let mut held = served();
+    let project = Project::small("shop");
+    project.write("note", "second").commit("second");
+    let deploy = held.deploy_up_to(&project, "build.begun");
+    let wishes: [&[&str]; 2] = [&["ps", "scale", "-a", "shop", "web=2"], &["down", "-a", "shop"]];
+    let waiting = wishes.map(|words| held.host.command(words.iter().copied()).spawn().expect("the binary"));
+    wait_for("both wishes", Duration::from_secs(30), || {
+        let status = held.host.ps("shop");
+        (status["stopped"] == true && status["formation"]["web"] == 2).then_some(())
+    });
+    held.kill_and_start_again();
+    waiting.into_iter().for_each(|mut child| assert!(!child.wait().expect("its end").success()));
+    Ran::from(deploy.wait_with_output().expect("its end")).succeeds();
+    assert_eq!(current(&held.host), "v2");
+    assert_eq!(held.host.ps("shop")["stopped"], true, "it was stopped after the deploy was asked for");
+    settled(&held.host, 0);
+    held.host.up(&project);
+    settled(&held.host, 2);
+}
+
+#[test]
 fn a_restart_replaces_all_it_was_asked_for_wherever_control_was_killed() {
     let mut held = served();
     held.host.dozen(["ps", "scale", "-a", "shop", "web=2"]).succeeds();
@@ -226,6 +254,26 @@ fn a_one_off_process_that_ends_before_its_start_was_noted_is_gone() {
     wait_until_ended(&held.host, "run.1");
     held.open();
     Ran::from(run.wait_with_output().expect("its end")).succeeds();
+    settled(&held.host, 1);
+}
+
+#[test]
+fn a_one_off_process_that_its_caller_cannot_attach_to_is_ended() {
+    let held = served();
+    let launches =
+        || keepers(&held.host).into_iter().map(|keeper| keeper.launch).collect::<BTreeSet<String>>();
+    let before = launches();
+    let run = held.host.command(["run", "-a", "shop", "--", "sleep", "600"]);
+    let run = held.run_up_to(run, Place::OneOffStarted.name());
+    let launch = launches().difference(&before).next().expect("the one-off process").clone();
+    // Whoever is attached first is the only one.
+    let socket = held.host.state().join("run/i").join(launch).join("shim.sock");
+    let mut shim = UnixStream::connect(socket).expect("its shim");
+    shim.write_all(b"{\"do\":\"attach\"}\n").expect("a request");
+    shim.read_exact(&mut [0]).expect("an answer");
+    held.open();
+    let failed = Ran::from(run.wait_with_output().expect("its end"));
+    assert!(failed.status != 0 && failed.stderr.contains("error: "), "{failed:#?}");
     settled(&held.host, 1);
 }
 

@@ -1,5 +1,7 @@
 //! Each way in which a deploy fails leaves what served before, and says why.
 
+use std::time::{Duration, Instant};
+
 use super::processes::{nothing_is_left_over, pid_of};
 use crate::{
     host::{Ran, TestHost},
@@ -137,4 +139,21 @@ fn an_app_that_ends_at_once_leaves_what_serves() {
     let served = Served::v1();
     let failed = served.refuses(&[("server.py", ENDS_AT_ONCE)]);
     says(&failed, &["no database today", "exit status 5"]);
+}
+
+#[test]
+fn the_instances_of_a_failed_start_end_side_by_side() {
+    let host = TestHost::start();
+    let project = Project::small("shop");
+    let procfile = "web: /usr/bin/python3 server.py\nworker: trap '' TERM; while :; do sleep 1; done\n";
+    let grace = "[formation.worker]\ngrace = \"2s\"\n";
+    project.write("Procfile", procfile).write("dozen.toml", grace).commit("with workers");
+    host.up(&project);
+    host.dozen(["ps", "scale", "-a", "shop", "worker=8"]).succeeds();
+    project.write("server.py", ENDS_AT_ONCE).commit("broken");
+    let began = Instant::now();
+    host.dozen_in(project.folder(), ["up", "."]).fails_with(1);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(12), "each takes two seconds, all at once: {took:?}");
+    nothing_is_left_over(&host, &["shop"]);
 }
