@@ -44,6 +44,8 @@ use crate::{
 const ROUTER_UID: u32 = 199_999;
 /// How long a table may take to arrive while the router is being started again.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The same for a question whose answer nobody needs.
+const CURIOSITY: Duration = Duration::from_millis(500);
 
 /// The router as control sees it.
 #[derive(Debug)]
@@ -59,8 +61,8 @@ pub(crate) struct RouterLink {
     /// The router before this one, until its last request is answered.
     draining: Mutex<Option<RouterClient>>,
     generation: Mutex<u64>,
-    is_stale: Mutex<bool>,
-    stale: Condvar,
+    table: Mutex<Table>,
+    table_changed: Condvar,
     port: AtomicU16,
     process: Mutex<Option<Arc<RouterProcess>>>,
 }
@@ -78,8 +80,8 @@ impl RouterLink {
             client: Mutex::default(),
             draining: Mutex::default(),
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
-            is_stale: Mutex::new(false),
-            stale: Condvar::new(),
+            table: Mutex::default(),
+            table_changed: Condvar::new(),
             port: AtomicU16::new(0),
             process: Mutex::default(),
         }
@@ -274,7 +276,9 @@ impl RouterLink {
 
     /// Starts the router again when it is gone. Called in a loop by [`crate::server`].
     ///
-    /// True when a new one was started: then the table has to be published again.
+    /// True when a new one was started. It routes by the table that is stored; that it gets the
+    /// newest one is left to who waits for a stale one, since this one may die before it answers, and
+    /// nobody else starts the next.
     pub(crate) fn revive(&self) -> Result<bool, ControlError> {
         if self.living().is_some() {
             return Ok(false);
@@ -286,6 +290,9 @@ impl RouterLink {
             launch.control = self.bind_control()?;
         }
         self.spawn()?;
+        let mut table = self.table.lock();
+        *table = Table { is_stale: true, revivals: table.revivals + 1 };
+        self.table_changed.notify_all();
         Ok(true)
     }
 
@@ -306,18 +313,20 @@ impl RouterLink {
     ) -> Result<(), ControlError> {
         let mut generation = self.generation.lock();
         *generation += 1;
+        let revivals = self.table.lock().revivals;
         let given = make(*generation).and_then(|table| self.ask(|client| client.set_table(&table)));
         // Within the lock: a later table that arrived must not be told apart as missing.
-        *self.is_stale.lock() = given.is_err();
-        self.stale.notify_all();
+        let mut table = self.table.lock();
+        table.is_stale = given.is_err() || table.revivals != revivals;
+        self.table_changed.notify_all();
         given.map(|_| ())
     }
 
-    /// Sleeps until a table did not arrive, for whoever gives it again.
+    /// Sleeps until the router may have an old table, for whoever gives it the newest.
     pub(crate) fn wait_until_stale(&self) {
-        let mut is_stale = self.is_stale.lock();
-        while !*is_stale {
-            self.stale.wait(&mut is_stale);
+        let mut table = self.table.lock();
+        while !table.is_stale {
+            self.table_changed.wait(&mut table);
         }
     }
 
@@ -349,10 +358,14 @@ impl RouterLink {
         answer
     }
 
-    /// What the router refused itself; nothing while it does not answer, which is not waited for.
+    /// What the router refused itself; nothing while it does not answer, which is hardly waited for.
     pub(crate) fn refused(&self) -> Option<RefusedRequests> {
         let mut client = self.client.try_lock()?;
-        let status = client.as_mut()?.status().ok()?;
+        let status = ask_within(client.as_mut()?, CURIOSITY, RouterClient::status).ok();
+        if status.is_none() {
+            *client = None;
+        }
+        let status = status?;
         Some(RefusedRequests { malformed: status.malformed, unknown_hosts: status.unknown_hosts })
     }
 
@@ -370,7 +383,9 @@ impl RouterLink {
             if client.is_none() {
                 *client = self.connect();
             }
-            let failed = match client.as_mut().map(&call) {
+            // A router that has just died, or stands still, keeps a call waiting: not past the deadline.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let failed = match client.as_mut().map(|client| ask_within(client, left, &call)) {
                 Some(Ok(answer)) => return Ok(answer),
                 // It is there and has answered: asking again changes nothing.
                 Some(Err(refused @ RouterError::Refused(_))) => {
@@ -401,6 +416,25 @@ struct Found {
     listeners: Vec<OwnedFd>,
     is_draining: bool,
     trusted_proxies: Vec<IpAddr>,
+}
+
+/// What is known of the table that the router has.
+#[derive(Debug, Default)]
+struct Table {
+    /// It may be an old one.
+    is_stale: bool,
+    /// Routers that were started after one that died.
+    revivals: u64,
+}
+
+/// One call that waits for its answer this long.
+fn ask_within<T>(
+    client: &mut RouterClient,
+    limit: Duration,
+    call: impl Fn(&mut RouterClient) -> Result<T, RouterError>,
+) -> Result<T, RouterError> {
+    client.answer_within(limit)?;
+    call(client)
 }
 
 /// Whether a listener is the one of an address that was asked for; port 0 is any port.

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -38,6 +38,40 @@ fn connections_queue_while_a_killed_router_is_started_again() {
     }
     host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
     assert!(host.get("shop", "/").body.starts_with("salut v2 "), "the new router takes new tables");
+}
+
+/// A process that `parent` has started and that is none of `known`.
+fn new_child(parent: u32, known: &[u32]) -> Option<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+    let children = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .collect::<Vec<_>>()
+        .join(" ");
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| !known.contains(pid))
+}
+
+#[test]
+fn a_router_killed_again_within_its_start_keeps_nobody_waiting() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let control = host.control_pid();
+    for _ in 0..5 {
+        let first = host.router_pid();
+        // Shims are its children too.
+        let mut known = Vec::new();
+        while let Some(child) = new_child(control, &known) {
+            known.push(child);
+        }
+        kill(first);
+        let second = wait_for("the next router", Duration::from_secs(10), || new_child(control, &known));
+        kill(second);
+        let began = Instant::now();
+        requests_are_answered(&host);
+        assert!(began.elapsed() < Duration::from_secs(8), "waited for {:?}", began.elapsed());
+    }
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("salut v2 "), "the last router takes new tables");
 }
 
 #[test]
