@@ -37,6 +37,7 @@ use crate::{
     error::ControlError,
     home::{self, Home},
     port_holder,
+    router_folders::RouterFolders,
     router_process::RouterProcess,
 };
 
@@ -54,7 +55,7 @@ pub(crate) struct RouterLink {
     trusted_proxies: Vec<IpAddr>,
     binary: PathBuf,
     socket: PathBuf,
-    state: PathBuf,
+    folders: RouterFolders,
     as_root: bool,
     launch: Mutex<Option<Launch>>,
     client: Mutex<Option<RouterClient>>,
@@ -74,7 +75,7 @@ impl RouterLink {
             trusted_proxies: options.trusted_proxies.clone(),
             binary: options.binary.clone(),
             socket: home.router_socket(),
-            state: home.router(),
+            folders: RouterFolders::new(home.router(), as_root.then_some(ROUTER_UID)),
             as_root,
             launch: Mutex::default(),
             client: Mutex::default(),
@@ -117,7 +118,7 @@ impl RouterLink {
     /// # Errors
     /// [`ControlError::Listen`] when an address is taken by someone else.
     pub(crate) fn start(&self) -> Result<(), ControlError> {
-        self.prepare_folder()?;
+        self.folders.prepare()?;
         let Some(found) = self.adopt() else { return self.start_with(self.complete(Vec::new())?) };
         if !found.is_draining && self.is_as_wanted(&found) {
             self.note_port(&found.listeners);
@@ -144,6 +145,7 @@ impl RouterLink {
         found.listeners.iter().all(is_wanted)
             && self.listen.iter().all(is_served)
             && found.trusted_proxies == self.trusted_proxies
+            && found.state_dir == self.folders.table()
     }
 
     /// The listeners of all wanted addresses: those of `held`, the others bound anew.
@@ -191,8 +193,12 @@ impl RouterLink {
         let mut generation = self.generation.lock();
         *generation = (*generation).max(status.generation);
         *self.client.lock() = Some(client);
-        let trusted_proxies = status.trusted_proxies;
-        Some(Found { listeners, is_draining: status.draining, trusted_proxies })
+        Some(Found {
+            listeners,
+            is_draining: status.draining,
+            trusted_proxies: status.trusted_proxies,
+            state_dir: status.state_dir,
+        })
     }
 
     fn connect(&self) -> Option<RouterClient> {
@@ -216,8 +222,8 @@ impl RouterLink {
         };
         let drop_to = self.as_root.then_some(DropTo { uid: ROUTER_UID, gid: ROUTER_UID });
         let settings = LaunchSettings {
-            state_dir: self.state.clone(),
-            access_dir: self.state.join("access"),
+            state_dir: self.folders.table(),
+            access_dir: self.folders.access(),
             drop_to,
             trusted_proxies: self.trusted_proxies.clone(),
             limits: dozen_router::Limits::default(),
@@ -243,18 +249,6 @@ impl RouterLink {
         std::os::unix::fs::chown(folder, None, Some(ROUTER_UID))
             .map_err(|source| ControlError::Folder { path: folder.to_owned(), source })?;
         home::make(folder, 0o710)
-    }
-
-    /// The router writes its folder itself, as its own user.
-    fn prepare_folder(&self) -> Result<(), ControlError> {
-        home::make(&self.state.join("access"), 0o700)?;
-        if self.as_root {
-            for path in [self.state.clone(), self.state.join("access")] {
-                std::os::unix::fs::chown(&path, Some(ROUTER_UID), Some(ROUTER_UID))
-                    .map_err(|source| ControlError::Folder { path, source })?;
-            }
-        }
-        Ok(())
     }
 
     fn spawn(&self) -> Result<(), ControlError> {
@@ -416,6 +410,7 @@ struct Found {
     listeners: Vec<OwnedFd>,
     is_draining: bool,
     trusted_proxies: Vec<IpAddr>,
+    state_dir: PathBuf,
 }
 
 /// What is known of the table that the router has.

@@ -107,7 +107,7 @@ fn a_router_killed_while_control_is_dead_comes_back_with_it() {
 
 /// Makes the stored table one that a clock, since set back, has numbered.
 fn renumber_the_table(host: &TestHost) {
-    let path = host.state().join("router/table.json");
+    let path = host.state().join("router/table/table.json");
     let text = std::fs::read_to_string(&path).expect("the router's table");
     let mut table: serde_json::Value = serde_json::from_str(&text).expect("a table");
     let later = table["generation"].as_u64().expect("a number") + 24 * 60 * 60 * 1000;
