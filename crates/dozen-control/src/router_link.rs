@@ -251,9 +251,10 @@ impl RouterLink {
         home::make(folder, 0o710)
     }
 
-    fn spawn(&self) -> Result<(), ControlError> {
+    /// False when none is to be started: before the first launch, and at the server's end.
+    fn spawn(&self) -> Result<bool, ControlError> {
         let launch = self.launch.lock();
-        let Some(launch) = launch.as_ref() else { return Ok(()) };
+        let Some(launch) = launch.as_ref() else { return Ok(false) };
         let mut command = Command::new(&self.binary);
         // In a process group of its own, or a Ctrl-C at the server's terminal would end it before
         // control has told it to; see the server's way to its end.
@@ -265,7 +266,7 @@ impl RouterLink {
             let mut child = child;
             let _ = child.wait();
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Starts the router again when it is gone. Called in a loop by [`crate::server`].
@@ -283,7 +284,9 @@ impl RouterLink {
         {
             launch.control = self.bind_control()?;
         }
-        self.spawn()?;
+        if !self.spawn()? {
+            return Ok(false);
+        }
         let mut table = self.table.lock();
         *table = Table { is_stale: true, revivals: table.revivals + 1 };
         self.table_changed.notify_all();
@@ -400,8 +403,9 @@ impl RouterLink {
 
     /// Ends the router: it finishes what it holds.
     pub(crate) fn stop(&self) {
-        self.living().iter().for_each(|process| process.terminate());
+        // First: one that is being started is there once this is had, and none is started after it.
         *self.launch.lock() = None;
+        self.living().iter().for_each(|process| process.terminate());
     }
 }
 
