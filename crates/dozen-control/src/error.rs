@@ -143,7 +143,13 @@ impl ControlError {
     pub fn is_internal(&self) -> bool {
         match self {
             _ if self.is_disk_full() => false,
-            Self::Store(_) | Self::Sealed { .. } | Self::Router(_) | Self::Run(_) | Self::Io { .. } => true,
+            Self::Store(_)
+            | Self::Sealed { .. }
+            | Self::Router(_)
+            | Self::Run(_)
+            | Self::Logs(_)
+            | Self::Folder { .. }
+            | Self::Io { .. } => true,
             Self::Build { internal, .. } => *internal,
             _ => false,
         }
@@ -169,6 +175,9 @@ impl ControlError {
                 | Self::NoSuchDeploy { .. }
                 | Self::NoSuchService { .. }
                 | Self::NoSuchInstance { .. }
+                | Self::NoSuchProcess { .. }
+                | Self::NoSuchDomain { .. }
+                | Self::NotSet { .. }
         )
     }
 
