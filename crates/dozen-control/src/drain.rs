@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dozen_router::EndpointLoad;
 use dozen_run::ExitReason;
 
 use crate::{
@@ -98,9 +99,9 @@ impl Control {
             match load {
                 Ok(load) if load.requests == 0 && load.upgraded == 0 => return Ok(true),
                 Ok(load) if began.elapsed() >= limit => {
-                    let text = format!("{} requests in flight were cut at the drain limit", load.requests);
-                    self.say(stage, &launch.name.to_string(), &text);
+                    // Said once it is done: it may have to be tried again.
                     self.router.close_upgraded(&launch.id)?;
+                    self.say(stage, &launch.name.to_string(), &left_at_the_limit(load));
                     return Ok(true);
                 }
                 // A router that says nothing does not move the limit.
@@ -120,10 +121,31 @@ impl Control {
     }
 }
 
+/// What to say of an instance that has still something in flight when its time to drain is over.
+fn left_at_the_limit(load: EndpointLoad) -> String {
+    let count = |number: usize, what: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        _ => Some(format!("{number} {what}s")),
+    };
+    let left = [count(load.requests, "request"), count(load.upgraded, "WebSocket")];
+    let left = left.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    format!("at the drain limit with {left} open: WebSockets are closed, requests have the grace period left")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{stand::Stand, store::Purpose};
+
+    #[test]
+    fn what_is_left_at_the_limit_is_named() {
+        let text = |requests, upgraded| {
+            left_at_the_limit(EndpointLoad { requests, upgraded, ..EndpointLoad::default() })
+        };
+        assert!(text(0, 2).starts_with("at the drain limit with 2 WebSockets open"), "{}", text(0, 2));
+        assert!(text(1, 1).starts_with("at the drain limit with 1 request and 1 WebSocket open"));
+    }
 
     #[test]
     fn a_drain_that_fails_is_tried_again() {

@@ -145,8 +145,14 @@ impl ControlError {
     pub fn is_internal(&self) -> bool {
         match self {
             _ if self.is_disk_full() => false,
-            Self::Store(_) | Self::Sealed { .. } | Self::Router(_) | Self::Run(_) | Self::Io { .. } => true,
-            Self::Panicked => true,
+            Self::Store(_)
+            | Self::Sealed { .. }
+            | Self::Router(_)
+            | Self::Run(_)
+            | Self::Logs(_)
+            | Self::Folder { .. }
+            | Self::Panicked
+            | Self::Io { .. } => true,
             Self::Build { internal, .. } => *internal,
             _ => false,
         }
@@ -172,6 +178,9 @@ impl ControlError {
                 | Self::NoSuchDeploy { .. }
                 | Self::NoSuchService { .. }
                 | Self::NoSuchInstance { .. }
+                | Self::NoSuchProcess { .. }
+                | Self::NoSuchDomain { .. }
+                | Self::NotSet { .. }
         )
     }
 

@@ -12,7 +12,7 @@
 //!   services/            data of sqlite and volume services, by stage id
 //!   logs/APP/STAGE/      app streams and our own lines
 //!   deploys/APP/STAGE/   the events of each deploy
-//!   router/              what the router writes: its table, access lines
+//!   router/              0711 as root; below it what the router writes: its table, access lines
 //! DOZEN_RUN/             0700: sockets and instance folders, gone after a reboot
 //! ```
 //!
@@ -65,7 +65,6 @@ impl Home {
         for name in ["images", "cache", "incoming", "builds", "services", "logs", "deploys"] {
             make(&home.root.join(name), 0o700)?;
         }
-        make(&home.router(), 0o700)?;
         make(&home.instances(), 0o700)?;
         Ok(home)
     }
@@ -118,7 +117,7 @@ impl Home {
         self.run.join("i")
     }
 
-    /// What the router writes.
+    /// The folders that the router writes in; see [`crate::router_folders`].
     pub fn router(&self) -> PathBuf {
         self.root.join("router")
     }

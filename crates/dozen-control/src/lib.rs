@@ -39,6 +39,7 @@ mod progress;
 mod reconcile;
 mod release_config;
 mod requests;
+mod router_folders;
 mod router_link;
 mod router_process;
 mod routes;

@@ -37,6 +37,7 @@ use crate::{
     error::ControlError,
     home::{self, Home},
     port_holder,
+    router_folders::RouterFolders,
     router_process::RouterProcess,
 };
 
@@ -44,6 +45,8 @@ use crate::{
 const ROUTER_UID: u32 = 199_999;
 /// How long a table may take to arrive while the router is being started again.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The same for a question whose answer nobody needs.
+const CURIOSITY: Duration = Duration::from_millis(500);
 
 /// The router as control sees it.
 #[derive(Debug)]
@@ -52,15 +55,15 @@ pub(crate) struct RouterLink {
     trusted_proxies: Vec<IpAddr>,
     binary: PathBuf,
     socket: PathBuf,
-    state: PathBuf,
+    folders: RouterFolders,
     as_root: bool,
     launch: Mutex<Option<Launch>>,
     client: Mutex<Option<RouterClient>>,
     /// The router before this one, until its last request is answered.
     draining: Mutex<Option<RouterClient>>,
     generation: Mutex<u64>,
-    is_stale: Mutex<bool>,
-    stale: Condvar,
+    table: Mutex<Table>,
+    table_changed: Condvar,
     port: AtomicU16,
     process: Mutex<Option<Arc<RouterProcess>>>,
 }
@@ -72,14 +75,14 @@ impl RouterLink {
             trusted_proxies: options.trusted_proxies.clone(),
             binary: options.binary.clone(),
             socket: home.router_socket(),
-            state: home.router(),
+            folders: RouterFolders::new(home.router(), as_root.then_some(ROUTER_UID)),
             as_root,
             launch: Mutex::default(),
             client: Mutex::default(),
             draining: Mutex::default(),
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
-            is_stale: Mutex::new(false),
-            stale: Condvar::new(),
+            table: Mutex::default(),
+            table_changed: Condvar::new(),
             port: AtomicU16::new(0),
             process: Mutex::default(),
         }
@@ -115,7 +118,7 @@ impl RouterLink {
     /// # Errors
     /// [`ControlError::Listen`] when an address is taken by someone else.
     pub(crate) fn start(&self) -> Result<(), ControlError> {
-        self.prepare_folder()?;
+        self.folders.prepare()?;
         let Some(found) = self.adopt() else { return self.start_with(self.complete(Vec::new())?) };
         if !found.is_draining && self.is_as_wanted(&found) {
             self.note_port(&found.listeners);
@@ -142,6 +145,7 @@ impl RouterLink {
         found.listeners.iter().all(is_wanted)
             && self.listen.iter().all(is_served)
             && found.trusted_proxies == self.trusted_proxies
+            && found.state_dir == self.folders.table()
     }
 
     /// The listeners of all wanted addresses: those of `held`, the others bound anew.
@@ -189,8 +193,12 @@ impl RouterLink {
         let mut generation = self.generation.lock();
         *generation = (*generation).max(status.generation);
         *self.client.lock() = Some(client);
-        let trusted_proxies = status.trusted_proxies;
-        Some(Found { listeners, is_draining: status.draining, trusted_proxies })
+        Some(Found {
+            listeners,
+            is_draining: status.draining,
+            trusted_proxies: status.trusted_proxies,
+            state_dir: status.state_dir,
+        })
     }
 
     fn connect(&self) -> Option<RouterClient> {
@@ -214,8 +222,8 @@ impl RouterLink {
         };
         let drop_to = self.as_root.then_some(DropTo { uid: ROUTER_UID, gid: ROUTER_UID });
         let settings = LaunchSettings {
-            state_dir: self.state.clone(),
-            access_dir: self.state.join("access"),
+            state_dir: self.folders.table(),
+            access_dir: self.folders.access(),
             drop_to,
             trusted_proxies: self.trusted_proxies.clone(),
             limits: dozen_router::Limits::default(),
@@ -243,21 +251,10 @@ impl RouterLink {
         home::make(folder, 0o710)
     }
 
-    /// The router writes its folder itself, as its own user.
-    fn prepare_folder(&self) -> Result<(), ControlError> {
-        home::make(&self.state.join("access"), 0o700)?;
-        if self.as_root {
-            for path in [self.state.clone(), self.state.join("access")] {
-                std::os::unix::fs::chown(&path, Some(ROUTER_UID), Some(ROUTER_UID))
-                    .map_err(|source| ControlError::Folder { path, source })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn spawn(&self) -> Result<(), ControlError> {
+    /// False when none is to be started: before the first launch, and at the server's end.
+    fn spawn(&self) -> Result<bool, ControlError> {
         let launch = self.launch.lock();
-        let Some(launch) = launch.as_ref() else { return Ok(()) };
+        let Some(launch) = launch.as_ref() else { return Ok(false) };
         let mut command = Command::new(&self.binary);
         // In a process group of its own, or a Ctrl-C at the server's terminal would end it before
         // control has told it to; see the server's way to its end.
@@ -269,12 +266,14 @@ impl RouterLink {
             let mut child = child;
             let _ = child.wait();
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Starts the router again when it is gone. Called in a loop by [`crate::server`].
     ///
-    /// True when a new one was started: then the table has to be published again.
+    /// True when a new one was started. It routes by the table that is stored; that it gets the
+    /// newest one is left to who waits for a stale one, since this one may die before it answers, and
+    /// nobody else starts the next.
     pub(crate) fn revive(&self) -> Result<bool, ControlError> {
         if self.living().is_some() {
             return Ok(false);
@@ -285,7 +284,12 @@ impl RouterLink {
         {
             launch.control = self.bind_control()?;
         }
-        self.spawn()?;
+        if !self.spawn()? {
+            return Ok(false);
+        }
+        let mut table = self.table.lock();
+        *table = Table { is_stale: true, revivals: table.revivals + 1 };
+        self.table_changed.notify_all();
         Ok(true)
     }
 
@@ -306,18 +310,20 @@ impl RouterLink {
     ) -> Result<(), ControlError> {
         let mut generation = self.generation.lock();
         *generation += 1;
+        let revivals = self.table.lock().revivals;
         let given = make(*generation).and_then(|table| self.ask(|client| client.set_table(&table)));
         // Within the lock: a later table that arrived must not be told apart as missing.
-        *self.is_stale.lock() = given.is_err();
-        self.stale.notify_all();
+        let mut table = self.table.lock();
+        table.is_stale = given.is_err() || table.revivals != revivals;
+        self.table_changed.notify_all();
         given.map(|_| ())
     }
 
-    /// Sleeps until a table did not arrive, for whoever gives it again.
+    /// Sleeps until the router may have an old table, for whoever gives it the newest.
     pub(crate) fn wait_until_stale(&self) {
-        let mut is_stale = self.is_stale.lock();
-        while !*is_stale {
-            self.stale.wait(&mut is_stale);
+        let mut table = self.table.lock();
+        while !table.is_stale {
+            self.table_changed.wait(&mut table);
         }
     }
 
@@ -349,10 +355,14 @@ impl RouterLink {
         answer
     }
 
-    /// What the router refused itself; nothing while it does not answer, which is not waited for.
+    /// What the router refused itself; nothing while it does not answer, which is hardly waited for.
     pub(crate) fn refused(&self) -> Option<RefusedRequests> {
         let mut client = self.client.try_lock()?;
-        let status = client.as_mut()?.status().ok()?;
+        let status = ask_within(client.as_mut()?, CURIOSITY, RouterClient::status).ok();
+        if status.is_none() {
+            *client = None;
+        }
+        let status = status?;
         Some(RefusedRequests { malformed: status.malformed, unknown_hosts: status.unknown_hosts })
     }
 
@@ -370,7 +380,9 @@ impl RouterLink {
             if client.is_none() {
                 *client = self.connect();
             }
-            let failed = match client.as_mut().map(&call) {
+            // A router that has just died, or stands still, keeps a call waiting: not past the deadline.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let failed = match client.as_mut().map(|client| ask_within(client, left, &call)) {
                 Some(Ok(answer)) => return Ok(answer),
                 // It is there and has answered: asking again changes nothing.
                 Some(Err(refused @ RouterError::Refused(_))) => {
@@ -391,8 +403,9 @@ impl RouterLink {
 
     /// Ends the router: it finishes what it holds.
     pub(crate) fn stop(&self) {
-        self.living().iter().for_each(|process| process.terminate());
+        // First: one that is being started is there once this is had, and none is started after it.
         *self.launch.lock() = None;
+        self.living().iter().for_each(|process| process.terminate());
     }
 }
 
@@ -401,6 +414,26 @@ struct Found {
     listeners: Vec<OwnedFd>,
     is_draining: bool,
     trusted_proxies: Vec<IpAddr>,
+    state_dir: PathBuf,
+}
+
+/// What is known of the table that the router has.
+#[derive(Debug, Default)]
+struct Table {
+    /// It may be an old one.
+    is_stale: bool,
+    /// Routers that were started after one that died.
+    revivals: u64,
+}
+
+/// One call that waits for its answer this long.
+fn ask_within<T>(
+    client: &mut RouterClient,
+    limit: Duration,
+    call: impl Fn(&mut RouterClient) -> Result<T, RouterError>,
+) -> Result<T, RouterError> {
+    client.answer_within(limit)?;
+    call(client)
 }
 
 /// Whether a listener is the one of an address that was asked for; port 0 is any port.

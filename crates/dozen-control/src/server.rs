@@ -96,19 +96,15 @@ fn go_on(control: &Arc<Control>, stages: &[StageRow]) {
     }
 }
 
-/// Starts the router again when it dies, and gives it the table.
+/// Starts the router again when it dies. It waits for nothing else: who waits for the router waits
+/// for this.
 fn keep_router(control: &Arc<Control>) {
     let control = Arc::clone(control);
     std::thread::spawn(move || {
         while !control.is_ending() {
             match control.router.revive() {
                 Ok(false) => {}
-                Ok(true) => {
-                    tracing::warn!("the router died and was started again");
-                    if let Err(error) = control.publish() {
-                        tracing::error!("{error}");
-                    }
-                }
+                Ok(true) => tracing::warn!("the router died and was started again"),
                 Err(error) => tracing::error!("could not start the router: {error}"),
             }
             control.router.wait_for_end(ROUTER_BEAT);
@@ -116,8 +112,8 @@ fn keep_router(control: &Arc<Control>) {
     });
 }
 
-/// Gives the router a table that did not arrive, so that nothing waits for the next change: a stage
-/// whose requests were held, or one that is gone.
+/// Gives the table to a router that was started again, and one that did not arrive, so that nothing
+/// waits for the next change: a stage whose requests were held, or one that is gone.
 fn keep_table(control: &Arc<Control>) {
     let control = Arc::clone(control);
     std::thread::spawn(move || {

@@ -6,12 +6,15 @@
 //! each stage a bounded number is kept, and the oldest goes first. A disk that takes nothing costs
 //! lines, never requests: they are counted, the stage is left alone for a moment, and the count
 //! stands in the log once it takes lines again.
+//!
+//! Who destroys an app takes it out of the table and removes its folder. Its last lines go nowhere,
+//! its files are let go, and an app that gets its name begins with a folder of its own.
 
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -26,6 +29,7 @@ use dozen_model::segment::{StreamLine, parse_stream_name, stream_name, unix_nano
 
 use crate::{
     access_log::{Batch, LogKey},
+    board::Board,
     status::Counters,
 };
 
@@ -45,6 +49,8 @@ pub(crate) struct AccessFiles {
     /// After a stage's lines could not be written.
     pub(crate) pause: Duration,
     pub(crate) counters: Arc<Counters>,
+    /// Which stages there are.
+    pub(crate) board: Arc<Board>,
 }
 
 /// One file, locked: two routers never write the same one.
@@ -63,6 +69,8 @@ struct Open {
 struct Shelf {
     open: HashMap<Arc<LogKey>, Open>,
     failed: HashMap<Arc<LogKey>, Instant>,
+    /// Of the table that `open` was last compared with.
+    generation: u64,
 }
 
 /// Starts the writer. It ends when all senders are gone, with everything written.
@@ -103,7 +111,15 @@ impl AccessFiles {
     }
 
     fn write(&self, shelf: &mut Shelf, key: &Arc<LogKey>, text: &str) -> io::Result<()> {
+        self.let_go(shelf);
+        // A folder that is made now would be found by an app that gets the name.
+        if !self.is_routed(key) {
+            return Ok(());
+        }
         let open = &mut shelf.open;
+        if open.get(key).is_some_and(Open::is_removed) {
+            open.remove(key);
+        }
         if open.len() >= MAX_OPEN && !open.contains_key(key) {
             open.clear();
         }
@@ -120,6 +136,19 @@ impl AccessFiles {
             *file = self.create(file.dir.clone(), file.number + 1)?;
         }
         file.append(text)
+    }
+
+    /// Closes the files of stages that have left the table, which keep their space on the disk.
+    fn let_go(&self, shelf: &mut Shelf) {
+        let generation = self.board.generation();
+        if generation != shelf.generation {
+            shelf.generation = generation;
+            shelf.open.retain(|key, open| self.is_routed(key) && !open.is_removed());
+        }
+    }
+
+    fn is_routed(&self, key: &LogKey) -> bool {
+        self.board.routes().stage(&format!("{}/{}", key.app, key.stage)).is_some()
     }
 
     /// The newest file of a folder, or its successor where that one cannot be written on.
@@ -165,6 +194,11 @@ impl Open {
             file.read_at(&mut last, before)?;
         }
         Ok(Self { file, dir: dir.to_owned(), number, bytes, is_torn: last != *b"\n" })
+    }
+
+    /// Whether nobody would read what is written to it.
+    fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.nlink() == 0)
     }
 
     fn append(&mut self, text: &str) -> io::Result<()> {

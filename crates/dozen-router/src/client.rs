@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Longer than a slow disk needs to store a table.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// A connection to the router's control socket.
 #[derive(Debug)]
@@ -38,6 +38,14 @@ impl RouterClient {
             Ok(Self { stream })
         };
         connect().map_err(RouterError::Unreachable)
+    }
+
+    /// How long the next calls wait for their answer; a moment at least.
+    pub fn answer_within(&self, limit: Duration) -> Result<(), RouterError> {
+        // Zero would mean for ever.
+        let limit = Some(limit.max(Duration::from_millis(1)));
+        let set = self.stream.set_read_timeout(limit).and_then(|()| self.stream.set_write_timeout(limit));
+        set.map_err(RouterError::Unreachable)
     }
 
     /// Makes the router route by `table`, and returns once it is stored and in use by every thread:

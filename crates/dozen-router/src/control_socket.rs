@@ -119,6 +119,7 @@ impl ControlSocket {
                 threads: self.threads,
                 held: self.board.held(),
                 trusted_proxies: self.trusted_proxies.to_vec(),
+                state_dir: self.state_dir.clone(),
                 ..self.counters.status()
             }),
             Request::CloseUpgraded { endpoint } => Answer::Closing(self.board.close_upgraded(&endpoint)),

@@ -55,6 +55,7 @@ mod static_file;
 mod static_site;
 mod status;
 mod table_file;
+mod telling;
 mod tunnel;
 mod upstream;
 mod websocket;

@@ -3,7 +3,7 @@
 //! Requests are objects with one key, such as `{"set_table": {…}}` or `{"in_flight": {}}`; so are
 //! the answers. Only root and the router's own user may speak it.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use dozen_model::route_table::RouteTable;
 use serde::{Deserialize, Serialize};
@@ -95,4 +95,7 @@ pub struct RouterStatus {
     /// The proxies it was told to believe.
     #[serde(default)]
     pub trusted_proxies: Vec<IpAddr>,
+    /// Where it stores its table.
+    #[serde(default)]
+    pub state_dir: PathBuf,
 }

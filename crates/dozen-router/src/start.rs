@@ -65,6 +65,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         kept: options.limits.access_files,
         pause: access_files::PAUSE,
         counters: Arc::clone(&counters),
+        board: Arc::clone(&board),
     })
     .map_err(|source| RouterError::Start { what: "start the access log", source })?;
 

@@ -21,7 +21,11 @@ use crate::{
     request_body::RequestBody,
     response_body::ResponseBody,
     static_file::{Entry, FileBody, find},
+    telling::Telling,
 };
+
+/// What went wrong with files.
+static UNREADABLE: Telling = Telling::new();
 
 /// Answers with the file that the request's path names.
 pub(crate) fn answer(
@@ -43,7 +47,9 @@ pub(crate) fn answer(
         Ok(Outcome::Missing(None)) => answer::not_found(exchange),
         Ok(Outcome::NeedsSlash) => redirect_to_folder(exchange),
         Err(error) => {
-            tracing::error!(%error, "a static file cannot be read");
+            if let Some(untold) = UNREADABLE.turn() {
+                tracing::error!(%error, untold, "a static file cannot be read");
+            }
             answer::failure(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 crate::h_code::HCode::ServerInterrupted,

@@ -26,7 +26,11 @@ use crate::{
     pool::Pool,
     request_id::RequestIds,
     status::Counters,
+    telling::Telling,
 };
+
+/// Connections that could not be accepted.
+static UNACCEPTED: Telling = Telling::new();
 
 /// How far the end of the process has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +156,9 @@ impl Room {
                 Ok((stream, peer)) => self.start(stream, peer),
                 // Out of descriptors or memory: those that are open go first.
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if let Some(untold) = UNACCEPTED.turn() {
+                        tracing::warn!(%error, untold, "a connection could not be accepted");
+                    }
                     sleep(Duration::from_millis(20)).await;
                 }
             }

@@ -15,7 +15,8 @@ use std::{
 
 use axum::{
     Json, Router,
-    http::StatusCode,
+    http::{StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
@@ -41,6 +42,9 @@ use peer::{Peer, Trusted};
 
 /// How long to wait after a connection could not be taken.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What is read of a reason for a refusal.
+const MOST_SAID: usize = 4 << 10;
 
 /// What handlers work with.
 #[derive(Debug, Clone)]
@@ -159,6 +163,38 @@ fn routes(api: Api) -> Router {
             refused(StatusCode::NOT_FOUND, &ControlError::BadRequest("no such path".into()))
         })
         .with_state(api)
+        .layer(map_response(with_reason))
+}
+
+/// Gives what was refused before a handler saw it, a body that is too large or no JSON, the form of
+/// every other refusal.
+async fn with_reason(answer: Response) -> Response {
+    let status = answer.status();
+    let is_ours = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if is_ours || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let said = axum::body::to_bytes(answer.into_body(), MOST_SAID).await.unwrap_or_default();
+    let said = without_values(&String::from_utf8_lossy(&said));
+    let why = if said.is_empty() { "the method or the body does not fit this path".to_owned() } else { said };
+    refused(status, &ControlError::BadRequest(format!("the request was refused with {status}: {why}")))
+}
+
+/// A parser's words without what they quote, which may be a secret.
+fn without_values(text: &str) -> String {
+    let mut kept = String::new();
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for char in text.trim().chars() {
+        let ends = char == '"' && !is_escaped;
+        is_escaped = is_quoted && char == '\\' && !is_escaped;
+        if ends {
+            is_quoted = !is_quoted;
+            kept.push_str(if is_quoted { "\"…" } else { "\"" });
+        } else if !is_quoted {
+            kept.push(char);
+        }
+    }
+    kept
 }
 
 /// An error on its way out: its status tells whose turn it is.
@@ -194,103 +230,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(work).await;
-    let gone = |_| ControlError::BadRequest("the server ended before it could answer".into());
+    let gone = |error: tokio::task::JoinError| match error.is_panic() {
+        true => ControlError::io("answer a request")(io::Error::other("its work ended in a panic")),
+        false => ControlError::BadRequest("the server ended before it could answer".into()),
+    };
     Ok(done.map_err(gone)??)
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::{body::Body, http::Request};
-    use tower::ServiceExt;
-
-    use super::*;
-    use crate::stand::Stand;
-
-    #[tokio::test]
-    async fn the_socket_takes_the_place_of_an_old_one_and_is_never_open_to_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("control.sock");
-        drop(bind(&socket, None).unwrap());
-        let _listener = bind(&socket, None).unwrap();
-        assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
-        UnixStream::connect(&socket).await.unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the hidden folder is gone");
-    }
-
-    fn api(stand: &Stand) -> Router {
-        let api = Api { control: Arc::clone(&stand.control), stop: Arc::new(Notify::new()) };
-        routes(api).layer(axum::Extension(Peer { name: "me".into() }))
-    }
-
-    fn request(method: &str, path: &str, body: &'static str) -> Request<Body> {
-        let request = Request::builder().method(method).uri(path);
-        request.header("content-type", "application/json").body(Body::from(body)).unwrap()
-    }
-
-    #[tokio::test]
-    async fn nobody_waits_for_a_request_that_waits_for_the_store() {
-        let stand = Stand::new();
-        let stage = wire::paths::stage(&stand.key.app, &stand.key.stage);
-        let below = |path: &str| format!("{stage}{path}");
-        for (method, path, body) in [
-            ("GET", wire::paths::SERVER.to_owned(), ""),
-            ("GET", wire::paths::APPS.to_owned(), ""),
-            ("POST", wire::paths::APPS.to_owned(), r#"{"name":"blango","if_missing":true}"#),
-            ("GET", below("/deploys"), ""),
-            ("POST", below("/deploys"), ""),
-            ("GET", below("/deploys/1/events"), ""),
-            ("POST", below("/deploys/1/cancel"), ""),
-            ("GET", below("/releases"), ""),
-            ("GET", below("/releases/1"), ""),
-            ("POST", below("/rollback"), "{}"),
-            ("GET", below("/config"), ""),
-            ("PATCH", below("/config"), "{}"),
-            ("GET", below("/domains"), ""),
-            ("GET", below("/ps"), ""),
-            ("POST", below("/scale"), "{}"),
-            ("POST", below("/restart"), "{}"),
-            ("POST", below("/stop"), r#"{"target":"web"}"#),
-            ("POST", below("/run"), r#"{"argv":["true"]}"#),
-            ("GET", below("/logs"), ""),
-            ("GET", below("/services"), ""),
-            ("POST", below("/services/db/attach"), "{}"),
-            ("POST", below("/services/db/detach"), ""),
-        ] {
-            let (begun, is_held) = std::sync::mpsc::channel();
-            let (let_go, end) = std::sync::mpsc::channel();
-            let control = Arc::clone(&stand.control);
-            let slow_disk = std::thread::spawn(move || {
-                let _held = control.store.hold();
-                begun.send(()).unwrap();
-                end.recv_timeout(std::time::Duration::from_secs(10)).is_ok()
-            });
-            is_held.recv().unwrap();
-            let mut request = request(method, &path, body);
-            let source = r#"{"commit":"1f3a9c2"}"#.parse().unwrap();
-            request.headers_mut().insert("x-dozen-source", source);
-            let answer = tokio::spawn(api(&stand).oneshot(request));
-            for _ in 0..10 {
-                tokio::task::yield_now().await;
-            }
-            let _ = let_go.send(());
-            assert!(slow_disk.join().unwrap(), "{method} {path} kept everybody waiting");
-            answer.await.unwrap().unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_tree_that_cannot_be_queued_leaves_no_upload() {
-        let stand = Stand::new();
-        let incoming = stand.control.home.root().join("incoming");
-        // In the way of the first deploy's tree.
-        fs::create_dir(incoming.join("1")).unwrap();
-        let path = format!("{}/deploys", wire::paths::stage(&stand.key.app, &stand.key.stage));
-        let mut request = request("POST", &path, "a tree");
-        request.headers_mut().insert("x-dozen-source", "{}".parse().unwrap());
-        let answer = api(&stand).oneshot(request).await.unwrap();
-        assert!(answer.status().is_server_error(), "{answer:?}");
-        let left: Vec<_> =
-            fs::read_dir(&incoming).unwrap().flatten().map(|entry| entry.file_name()).collect();
-        assert_eq!(left, ["1"]);
-    }
-}
+mod tests;

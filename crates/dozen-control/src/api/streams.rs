@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::mpsc::{Sender, UnboundedReceiver, channel},
+    sync::mpsc::{Sender, channel},
 };
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     control::Control,
     error::ControlError,
-    progress::{ProgressLog, read},
+    progress::{Follower, ProgressLog, read},
     store::{DeployRow, StageRow},
 };
 
@@ -39,10 +39,10 @@ pub(super) fn progress(log: &Arc<ProgressLog>) -> Response {
 }
 
 /// Events as they come.
-pub(super) fn followed(events: UnboundedReceiver<Progress>) -> Response {
-    lines(stream::unfold(events, |mut events: UnboundedReceiver<Progress>| async move {
-        let event = events.recv().await?;
-        Some((line(&event), events))
+pub(super) fn followed(follower: Follower) -> Response {
+    lines(stream::unfold(follower, |mut follower: Follower| async move {
+        let event = follower.next().await?;
+        Some((line(&event), follower))
     }))
 }
 

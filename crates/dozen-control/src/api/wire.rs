@@ -137,7 +137,7 @@ pub enum Progress {
     },
 }
 
-/// How long work ended.
+/// How work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

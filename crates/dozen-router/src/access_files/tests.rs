@@ -1,10 +1,33 @@
 //! The access files: their number, their size, and what is written to them.
 
+use dozen_model::route_table::{Hold, RouteTable, StageRoute, Target};
+
 use super::*;
 
+/// A table with the production stages of these apps.
+fn table(generation: u64, apps: &[&str]) -> RouteTable {
+    let stage = |app: &&str| StageRoute {
+        app: app.parse().unwrap(),
+        stage: dozen_model::names::StageName::production(),
+        release: None,
+        domains: Vec::new(),
+        target: Target::Endpoints(Vec::new()),
+        waiting: false,
+        hold: Hold::None,
+        hold_limit: StageRoute::HOLD_LIMIT,
+    };
+    RouteTable { generation, bare_hosts: Vec::new(), stages: apps.iter().map(stage).collect() }
+}
+
 fn files(dir: &Path) -> AccessFiles {
+    files_of(dir, &["a"])
+}
+
+fn files_of(dir: &Path, apps: &[&str]) -> AccessFiles {
+    let board = Arc::new(Board::empty());
+    board.swap(table(1, apps));
     let pause = Duration::ZERO;
-    AccessFiles { dir: dir.to_owned(), file_bytes: 10, kept: 2, pause, counters: Arc::default() }
+    AccessFiles { dir: dir.to_owned(), file_bytes: 10, kept: 2, pause, counters: Arc::default(), board }
 }
 
 fn send(files: AccessFiles, lines: &[&str]) {
@@ -64,10 +87,13 @@ fn a_file_that_another_router_writes_is_left_to_it_and_the_number_stays_bounded(
 #[test]
 fn many_stages_that_are_busy_in_turn_make_no_new_files() {
     let dir = tempfile::tempdir().unwrap();
-    let (sender, writer) = start(AccessFiles { file_bytes: 1000, ..files(dir.path()) }).unwrap();
+    let apps: Vec<String> = (0..=MAX_OPEN).map(|app| format!("a{app}")).collect();
+    let apps: Vec<&str> = apps.iter().map(String::as_str).collect();
+    let files = AccessFiles { file_bytes: 1000, ..files_of(dir.path(), &apps) };
+    let (sender, writer) = start(files).unwrap();
     for _ in 0..3 {
-        for app in 0..=MAX_OPEN {
-            let key = Arc::new(LogKey { app: format!("a{app}"), stage: "production".into() });
+        for app in &apps {
+            let key = Arc::new(LogKey { app: (*app).to_owned(), stage: "production".into() });
             sender.send(Batch { key, text: "x\n".into(), lines: 1 }).unwrap();
         }
     }
@@ -101,4 +127,43 @@ fn a_stage_that_cannot_be_written_is_left_alone_and_its_lines_are_counted() {
     writer.join().unwrap();
     assert_eq!(counters.dropped_lines.load(Relaxed), 2);
     assert!(!dir.path().join("a").exists(), "it was not tried again so soon");
+}
+
+#[test]
+fn an_app_that_gets_the_name_of_a_destroyed_one_has_a_log_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = AccessFiles { file_bytes: 1000, ..files(dir.path()) };
+    let stage = dir.path().join("a/production");
+    let key = Arc::new(LogKey { app: "a".into(), stage: "production".into() });
+    let mut shelf = Shelf::default();
+    let mut write = |text: &str| files.write(&mut shelf, &key, text).unwrap();
+
+    write("its\n");
+    files.board.swap(table(2, &[]));
+    fs::remove_dir_all(dir.path().join("a")).unwrap();
+    write("its last\n");
+    assert!(!dir.path().join("a").exists(), "nobody is to find its last lines");
+
+    files.board.swap(table(3, &["a"]));
+    write("mine\n");
+    assert_eq!(fs::read_to_string(stage.join(stream_name(1))).unwrap(), "mine\n");
+
+    // Gone and there again between two lines.
+    files.board.swap(table(4, &[]));
+    fs::remove_dir_all(dir.path().join("a")).unwrap();
+    files.board.swap(table(5, &["a"]));
+    write("yours\n");
+    assert_eq!(fs::read_to_string(stage.join(stream_name(1))).unwrap(), "yours\n");
+}
+
+#[test]
+fn files_of_stages_that_are_gone_are_let_go_with_the_next_line_of_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files_of(dir.path(), &["a", "b"]);
+    let key = |app: &str| Arc::new(LogKey { app: app.into(), stage: "production".into() });
+    let mut shelf = Shelf::default();
+    files.write(&mut shelf, &key("a"), "x\n").unwrap();
+    files.board.swap(table(2, &["b"]));
+    files.write(&mut shelf, &key("b"), "x\n").unwrap();
+    assert_eq!(shelf.open.len(), 1);
 }

@@ -63,7 +63,7 @@ pub struct DeploySummary {
     pub who: String,
     /// Unix seconds.
     pub created_at: i64,
-    /// Seconds it took, when ended.
+    /// How long it took, in milliseconds, when ended.
     pub took_ms: Option<u64>,
     /// The release it made.
     pub release: Option<ReleaseNumber>,

@@ -72,8 +72,8 @@ fn deployed(control: &Arc<Control>, shop: &StageRow, toml: &str) -> (Vec<String>
         .map(|row| format!("{} {}", row.var, control.service_name(&shop.key, row.service).unwrap()))
         .collect();
     words.sort();
-    let mut events = change.work.progress.follow();
-    let warnings = std::iter::from_fn(|| events.try_recv().ok()).filter_map(|event| match event {
+    let events = change.work.progress.so_far();
+    let warnings = events.into_iter().filter_map(|event| match event {
         Progress::Warning { text } => Some(text),
         _ => None,
     });

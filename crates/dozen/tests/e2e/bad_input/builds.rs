@@ -58,6 +58,25 @@ fn a_build_that_fails_or_is_interrupted_says_so_and_never_prints_config() {
     insta::assert_snapshot!(page.text);
 }
 
+#[test]
+fn a_release_phase_that_writes_much_is_told_in_part_and_logged_to_its_end() {
+    let host = host();
+    let project = Project::small("shop");
+    let phase =
+        "release: /usr/bin/python3 -c \"[print('x' * 99) for _ in range(90000)]; print('at its end')\"\n";
+    project
+        .write("Procfile", &format!("web: /usr/bin/python3 server.py\n{phase}"))
+        .commit("a talkative phase");
+    let told = host.up(&project).stderr;
+    let rest = "(more than 4 MiB of output; the rest is in `dozen logs`)";
+    assert_eq!(told.matches(rest).count(), 1);
+    assert!(!told.lines().any(|line| line.trim() == "at its end"));
+    let kept = host.state().join("deploys/shop/production/1.ndjson");
+    let bytes = std::fs::metadata(kept).expect("the deploy's events").len();
+    assert!(bytes < 5 << 20, "{bytes} bytes are kept");
+    assert!(host.dozen(["logs", "-a", "shop"]).succeeds().stdout.contains("at its end"));
+}
+
 /// What was told from this line on; above it tools say how long they took.
 #[track_caller]
 fn told_from(line: &str, mut ran: Ran) -> Ran {

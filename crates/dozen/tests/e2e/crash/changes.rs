@@ -69,7 +69,7 @@ fn served() -> HeldHost {
 
 /// Addresses of an app's instances in the router's table.
 fn routed(host: &TestHost, app: &str) -> BTreeSet<String> {
-    let text = fs::read(host.state().join("router/table.json")).expect("the router's table");
+    let text = fs::read(host.state().join("router/table/table.json")).expect("the router's table");
     let table: RouteTable = serde_json::from_slice(&text).expect("a table");
     let of_app = table.stages.into_iter().filter(|stage| stage.app.as_str() == app);
     let endpoints = of_app.flat_map(|stage| match stage.target {

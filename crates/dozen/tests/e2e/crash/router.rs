@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -40,6 +40,40 @@ fn connections_queue_while_a_killed_router_is_started_again() {
     assert!(host.get("shop", "/").body.starts_with("salut v2 "), "the new router takes new tables");
 }
 
+/// A process that `parent` has started and that is none of `known`.
+fn new_child(parent: u32, known: &[u32]) -> Option<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+    let children = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .collect::<Vec<_>>()
+        .join(" ");
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| !known.contains(pid))
+}
+
+#[test]
+fn a_router_killed_again_within_its_start_keeps_nobody_waiting() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let control = host.control_pid();
+    for _ in 0..5 {
+        let first = host.router_pid();
+        // Shims are its children too.
+        let mut known = Vec::new();
+        while let Some(child) = new_child(control, &known) {
+            known.push(child);
+        }
+        kill(first);
+        let second = wait_for("the next router", Duration::from_secs(10), || new_child(control, &known));
+        kill(second);
+        let began = Instant::now();
+        requests_are_answered(&host);
+        assert!(began.elapsed() < Duration::from_secs(8), "waited for {:?}", began.elapsed());
+    }
+    host.dozen(["config", "set", "-a", "shop", "ANSWER=salut"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("salut v2 "), "the last router takes new tables");
+}
+
 #[test]
 fn a_router_that_an_earlier_control_started_is_started_again_too() {
     let mut host = TestHost::start();
@@ -73,7 +107,7 @@ fn a_router_killed_while_control_is_dead_comes_back_with_it() {
 
 /// Makes the stored table one that a clock, since set back, has numbered.
 fn renumber_the_table(host: &TestHost) {
-    let path = host.state().join("router/table.json");
+    let path = host.state().join("router/table/table.json");
     let text = std::fs::read_to_string(&path).expect("the router's table");
     let mut table: serde_json::Value = serde_json::from_str(&text).expect("a table");
     let later = table["generation"].as_u64().expect("a number") + 24 * 60 * 60 * 1000;
