@@ -131,6 +131,7 @@ impl Control {
     /// The first process that would not end, when all others have.
     pub(crate) fn stop_all(&self) -> Result<(), ControlError> {
         self.end();
+        self.start_no_more();
         let mut ends = Vec::new();
         for stage in self.store.stages()? {
             for launch in self.take_out_of_rotation(stage.key.id)? {

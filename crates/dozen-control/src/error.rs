@@ -103,6 +103,10 @@ pub enum ControlError {
     UnknownKind { message: String, hint: String },
     #[error("the deploy was cancelled")]
     Cancelled,
+    #[error("the server and all apps are being stopped")]
+    Stopping,
+    #[error("`{name}` was stopped before it began")]
+    EndedBefore { name: dozen_model::names::InstanceName },
     #[error("{0}")]
     BadRequest(String),
     #[error(transparent)]
