@@ -3,15 +3,34 @@
 //! A driver says what to make and what to set; the making is here. Each step leaves alone what it
 //! finds done, so a server that was killed in between runs them again. Data is never deleted but
 //! with its app.
+//!
+//! ```text
+//! services/STAGE/            ours
+//!   NAME/                    the app's, mounted into its instances
+//!   .new-NAME/               ours: what is being made for NAME
+//! ```
+//!
+//! What lies in the app's folder is the app's, which may put a link there at any moment. So nothing
+//! in it is opened, removed or handed over by its name: a thing is made beside it, handed over
+//! there, and moved in when it is complete.
 
-use std::{fs, os::unix::fs::chown, path::PathBuf};
+use std::{
+    fs::{self, File},
+    os::{fd::OwnedFd, unix::fs::fchown},
+    path::{Path, PathBuf},
+};
 
 use dozen_model::{
     manifest::{MountPath, ServiceKind},
     names::{ConfigVar, ServiceName},
 };
-use dozen_sandbox::spec::Bind;
+use dozen_sandbox::spec::{Bind, WallsUser};
 use dozen_services::{ServiceError, ServiceMount, ServicePlan, ServiceRequest, Step, driver};
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, chownat, openat, renameat, renameat_with, statat},
+    io::Errno,
+    process::{Gid, Uid},
+};
 
 use crate::{
     barrier::Place,
@@ -22,6 +41,10 @@ use crate::{
     seal::Secret,
     store::{ServiceRow, StageKey},
 };
+
+/// How the folder is called in which something is made for the service of that name. No service's
+/// name begins so.
+const NEW: &str = ".new-";
 
 impl Control {
     /// The folder with the data of a stage's services.
@@ -45,44 +68,53 @@ impl Control {
                         home::make(&path, 0o700)?;
                     }
                     if self.as_root() {
-                        chown(&path, Some(user.uid), Some(user.gid))
-                            .map_err(|source| ControlError::Folder { path, source })?;
+                        AppFolder::open(path)?.hand_over(user)?;
                     }
                 }
                 Step::CreateSqlite { directory, file } => {
-                    self.create_sqlite(stage, &folder.join(directory.as_str()).join(file))?;
+                    self.create_sqlite(stage, directory.as_str(), file)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Makes an empty database in WAL mode. It is made beside its place and moved there, so a
-    /// half-made one never has the name.
-    fn create_sqlite(&self, stage: &StageKey, file: &std::path::Path) -> Result<(), ControlError> {
-        if file.exists() {
+    /// Makes an empty database in WAL mode, unless there is something of its name: a half-made one
+    /// never has it, and whatever has is the app's.
+    fn create_sqlite(&self, stage: &StageKey, service: &str, file: &str) -> Result<(), ControlError> {
+        let folder = self.services_folder(stage.id);
+        let place = AppFolder::open(folder.join(service))?;
+        if place.has(file)? {
             return Ok(());
         }
         self.reach(Place::ServiceFolder);
-        let fresh = file.with_extension("new");
-        for leftover in [fresh.clone(), fresh.with_extension("new-wal"), fresh.with_extension("new-shm")] {
-            let _ = fs::remove_file(leftover);
-        }
+        let workshop = folder.join(format!("{NEW}{service}"));
+        remove_own(&workshop)?;
+        home::make(&workshop, 0o700)?;
+        let fresh = workshop.join(file);
         let connection = rusqlite::Connection::open(&fresh)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.execute_batch("CREATE TABLE dozen_made (x); DROP TABLE dozen_made;")?;
         connection.close().map_err(|(_, error)| error)?;
         if self.as_root() {
             let user = self.user_of(stage.id);
-            chown(&fresh, Some(user.uid), Some(user.gid))
+            File::open(&fresh)
+                .and_then(|fresh| fchown(&fresh, Some(user.uid), Some(user.gid)))
                 .map_err(ControlError::io("hand over a database file"))?;
         }
         self.reach(Place::DatabaseMade);
-        fs::rename(&fresh, file).map_err(ControlError::io("move a new database into its place"))
+        place.take_in(&fresh, file)?;
+        remove_own(&workshop)
     }
 
     /// After a start of the server: makes what a service has a row for and a kill kept from it.
     pub(crate) fn complete_services(&self, stage: &StageKey) -> Result<(), ControlError> {
+        let entries = fs::read_dir(self.services_folder(stage.id)).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NEW)) {
+            if let Err(error) = remove_own(&entry.path()) {
+                tracing::warn!("{error}");
+            }
+        }
         for service in self.store.services(stage.id)? {
             let plan = self
                 .service_request(stage, &service, None)
@@ -149,6 +181,56 @@ impl Control {
     }
 }
 
+/// The folder of a service, which is the app's: what is in it is neither opened nor followed.
+struct AppFolder {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+impl AppFolder {
+    fn open(path: PathBuf) -> Result<Self, ControlError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(CWD, &path, flags, Mode::empty()) {
+            Ok(handle) => Ok(Self { path, handle }),
+            Err(error) => Err(ControlError::Folder { path, source: error.into() }),
+        }
+    }
+
+    fn hand_over(&self, user: WallsUser) -> Result<(), ControlError> {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        chownat(&self.handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            .map_err(|error| ControlError::Folder { path: self.path.clone(), source: error.into() })
+    }
+
+    /// Whether there is anything of this name, if only a link that leads nowhere.
+    fn has(&self, name: &str) -> Result<bool, ControlError> {
+        match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(ControlError::Folder { path: self.path.join(name), source: error.into() }),
+        }
+    }
+
+    /// Moves a file of ours in; where the app has made one of that name meanwhile, that one stays.
+    fn take_in(&self, file: &Path, name: &str) -> Result<(), ControlError> {
+        let moved = match renameat_with(CWD, file, &self.handle, name, RenameFlags::NOREPLACE) {
+            // Not every file system can: then one that comes within this moment is replaced.
+            Err(Errno::INVAL) => renameat(CWD, file, &self.handle, name),
+            moved => moved,
+        };
+        match moved {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(ControlError::Folder { path: self.path.join(name), source: error.into() }),
+        }
+    }
+}
+
+/// Removes a folder in which something was made; it is ours alone.
+fn remove_own(workshop: &Path) -> Result<(), ControlError> {
+    let path = || workshop.to_owned();
+    home::remove_tree(workshop).map_err(|source| ControlError::Folder { path: path(), source })
+}
+
 /// The plan of a service that was made here; an external one has none without its URL.
 fn plan_of(name: &ServiceName, kind: &str, path: Option<&str>) -> Result<Option<ServicePlan>, ControlError> {
     let kind = kind_of(kind)?;
@@ -200,3 +282,6 @@ pub(crate) fn mount_path(text: Option<&str>) -> Result<Option<MountPath>, Contro
         |text: &str| text.to_owned().try_into().map_err(|error| ControlError::BadRequest(format!("{error}")));
     text.map(parse).transpose()
 }
+
+#[cfg(test)]
+mod tests;

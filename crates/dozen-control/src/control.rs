@@ -20,7 +20,7 @@ use dozen_logs::{LogDirs, LogStore, PlatformLog};
 use dozen_model::{image::Image, names::AppName, names::StageName, route_table::Hold};
 use dozen_run::{PortPool, Supervisor};
 use dozen_sandbox::spec::WallsUser;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     barrier::{self, Place},
@@ -77,6 +77,8 @@ pub struct Control {
     pub(crate) started_at: i64,
     as_root: bool,
     ending: AtomicBool,
+    /// Whether processes may be started; held for reading while one is recorded or started.
+    pub(crate) may_start: RwLock<bool>,
     workers: Mutex<HashMap<i64, Worker>>,
     holds: Mutex<HashMap<i64, Hold>>,
     platform: Mutex<HashMap<i64, Arc<PlatformLog>>>,
@@ -142,6 +144,7 @@ impl Control {
             started_at: crate::store::now(),
             as_root,
             ending: AtomicBool::new(false),
+            may_start: RwLock::new(true),
             workers: Mutex::default(),
             holds: Mutex::default(),
             platform: Mutex::default(),
@@ -183,7 +186,8 @@ impl Control {
         self.workers.lock().entry(stage).or_insert_with(|| Worker::start(Arc::clone(self), stage)).clone()
     }
 
-    /// Forgets what is kept in memory of a stage that was destroyed.
+    /// Forgets what is kept in memory of a stage that was destroyed, but not that its log is silent:
+    /// a late line would make the log's folder again, and no other stage ever has this number.
     pub(crate) fn forget(&self, stage: i64) {
         self.workers.lock().remove(&stage);
         self.holds.lock().remove(&stage);

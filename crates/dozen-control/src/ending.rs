@@ -126,15 +126,26 @@ fn names_in(folder: &std::path::Path) -> Vec<String> {
 impl Control {
     /// Ends every process of every app; what each stage wants stays as it is, so the next server
     /// starts them again.
+    ///
+    /// # Errors
+    /// The first process that would not end, when all others have.
     pub(crate) fn stop_all(&self) -> Result<(), ControlError> {
         self.end();
+        self.start_no_more();
         let mut ends = Vec::new();
         for stage in self.store.stages()? {
             for launch in self.take_out_of_rotation(stage.key.id)? {
                 ends.push((self.settings_of(&stage.key, &launch).grace(), launch));
             }
         }
-        self.publish()?;
+        let is_routed =
+            |launch: &LaunchRow| launch.purpose == Purpose::Service && launch.state == LaunchState::Serving;
+        if ends.iter().any(|(_, launch)| is_routed(launch))
+            && let Err(error) = self.publish()
+        {
+            // The router ends too, right behind them.
+            tracing::warn!("the router sends requests to instances that end: {error}");
+        }
         self.end_together(&ends)
     }
 

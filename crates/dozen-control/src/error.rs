@@ -105,6 +105,10 @@ pub enum ControlError {
     Cancelled,
     #[error("dozen came to a fault of its own, which stands in the server's log")]
     Panicked,
+    #[error("the server and all apps are being stopped")]
+    Stopping,
+    #[error("`{name}` was stopped before it began")]
+    EndedBefore { name: dozen_model::names::InstanceName },
     #[error("{0}")]
     BadRequest(String),
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! The server's folders: where each kind of state lives, and with which mode.
 //!
 //! ```text
-//! DOZEN_HOME/            0711 as root, else 0700
+//! DOZEN_HOME/            0711 as root, else 0700, if it was not there before
 //!   lock                 held by the one server of this home
 //!   state.db  key        0600
 //!   layers/  images/     the image store; as root the router may read layers (0710)
@@ -50,8 +50,9 @@ impl Home {
     /// when a folder cannot be made.
     pub fn open(root: &Path, run: &Path) -> Result<Self, ControlError> {
         let as_root = rustix::process::geteuid().is_root();
-        make(root, if as_root { 0o711 } else { 0o700 })?;
-        make(run, if as_root { 0o711 } else { 0o700 })?;
+        for folder in [root, run] {
+            settle(folder, if as_root { 0o711 } else { 0o700 })?;
+        }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -170,6 +171,20 @@ fn take(lock: &File) -> rustix::io::Result<()> {
     }
 }
 
+/// Makes a folder that the user has named, with its parents. One that is in use for something else
+/// too, such as `/tmp`, loses no right of its mode; those that are needed are added.
+fn settle(path: &Path, mode: u32) -> Result<(), ControlError> {
+    let settled = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(mode).create(path)?;
+        let found = fs::metadata(path)?.permissions().mode() & 0o7777;
+        // An empty one is as new: a server that was killed may just have made it.
+        let is_new = found & 0o1000 == 0 && fs::read_dir(path)?.next().is_none();
+        let wanted = if is_new { mode } else { found | mode };
+        if wanted == found { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
+    };
+    settled().map_err(|source| ControlError::Folder { path: path.to_owned(), source })
+}
+
 /// Makes a folder with its parents; an existing one gets the mode.
 pub(crate) fn make(path: &Path, mode: u32) -> Result<(), ControlError> {
     let made = DirBuilder::new().recursive(true).mode(mode).create(path);
@@ -197,6 +212,38 @@ mod tests {
         make(&home.layers(), 0o710).unwrap();
         drop(home);
         let home = Home::open(&root, &run).unwrap();
-        assert_eq!(fs::metadata(home.layers()).unwrap().permissions().mode() & 0o777, 0o710);
+        assert_eq!(mode_of(&home.layers()), 0o710);
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_folder_that_others_use_too_loses_no_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, run) = (folder.path().join("srv"), folder.path().join("tmp"));
+        for (path, mode) in [(&root, 0o755), (&run, 0o1777)] {
+            fs::create_dir(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::write(root.join("of somebody else"), "").unwrap();
+        for _ in 0..2 {
+            drop(Home::open(&root, &run).unwrap());
+            assert_eq!((mode_of(&root), mode_of(&run)), (0o755, 0o1777));
+        }
+    }
+
+    #[test]
+    fn a_new_home_is_closed_and_a_closed_one_gets_what_is_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, run) = (folder.path().join("home"), folder.path().join("run"));
+        let wanted = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+        fs::create_dir(&root).unwrap();
+        drop(Home::open(&root, &run).unwrap());
+        assert_eq!((mode_of(&root), mode_of(&run)), (wanted, wanted));
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).unwrap();
+        drop(Home::open(&root, &run).unwrap());
+        assert_eq!(mode_of(&root), wanted);
     }
 }

@@ -3,6 +3,11 @@
 //! The row is written first, the process started after, so whatever may be alive is known. The
 //! spec is made anew from the store whenever a shim needs one: the release, its image and its
 //! sealed config are all that it depends on.
+//!
+//! Who ends a process may come between its row and its start. So a start looks at the row before
+//! and behind it, and an end that finds no process writes the row, then waits for the starts under
+//! way and looks again: whatever the order, one of the two sees the other, and a process whose row
+//! has ended does not stay.
 
 use std::{
     collections::BTreeMap,
@@ -145,6 +150,10 @@ impl Control {
         release: ReleaseNumber,
         new: NewLaunch,
     ) -> Result<LaunchRow, ControlError> {
+        let may_start = self.may_start.read();
+        if !*may_start {
+            return Err(ControlError::Stopping);
+        }
         let web = new.purpose == Purpose::Service && new.name.process.is_web();
         let id = random_text(10, ID_LETTERS);
         let mut row = LaunchRow {
@@ -165,8 +174,21 @@ impl Control {
         Ok(row)
     }
 
+    /// From here on no process is recorded or started; each one that was has its row.
+    pub(crate) fn start_no_more(&self) {
+        *self.may_start.write() = false;
+    }
+
+    /// Waits for the starts that are under way.
+    fn wait_for_starts(&self) {
+        drop(self.may_start.write());
+    }
+
     /// Starts a recorded process. One that cannot be started is ended again; its row says so only
     /// when nothing of it is left.
+    ///
+    /// # Errors
+    /// [`ControlError::EndedBefore`] when somebody has ended it meanwhile; then nothing runs.
     pub(crate) fn start_launch(
         &self,
         stage: &StageKey,
@@ -174,10 +196,17 @@ impl Control {
         loaded: &Loaded,
         caller: &Caller,
     ) -> Result<(), ControlError> {
-        let spec = self.spec(stage, launch, loaded, caller);
-        let started = spec.and_then(|spec| Ok(self.supervisor.start(&launch_id(launch), &spec)?));
+        let may_start = self.may_start.read();
+        if !*may_start {
+            // Who has said so ends its row, too.
+            return Err(ControlError::Stopping);
+        }
+        let started = self.refuse_ended(launch).and_then(|()| {
+            self.supervisor.start(&launch_id(launch), &self.spec(stage, launch, loaded, caller)?)?;
+            self.refuse_ended(launch)
+        });
         match started {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(error) => {
                 match self.supervisor.kill(&launch_id(launch)) {
                     Ok(_) | Err(RunError::NoSuchLaunch { .. }) => {
@@ -187,6 +216,13 @@ impl Control {
                 }
                 Err(error)
             }
+        }
+    }
+
+    fn refuse_ended(&self, launch: &LaunchRow) -> Result<(), ControlError> {
+        match self.store.launch(&launch.id)? {
+            Some(row) if row.state != LaunchState::Ended => Ok(()),
+            _ => Err(ControlError::EndedBefore { name: launch.name.clone() }),
         }
     }
 
@@ -355,16 +391,30 @@ impl Control {
         launch: &LaunchRow,
         grace: Option<Duration>,
     ) -> Result<Option<ExitReason>, ControlError> {
-        let id = launch_id(launch);
-        let reason = match self.supervisor.stop(&id, grace) {
-            Ok(reason) => Some(reason),
-            Err(RunError::NoSuchLaunch { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        self.reach(Place::ProcessEnded);
-        let outcome = reason.as_ref().map_or_else(|| "gone".to_owned(), ToString::to_string);
-        self.clear_launch(launch, &outcome)?;
+        if let Some(reason) = self.stop_process(launch, grace)? {
+            self.reach(Place::ProcessEnded);
+            self.clear_launch(launch, &reason.to_string())?;
+            return Ok(Some(reason));
+        }
+        let is_first = self.store.end_launch(&launch.id, "gone")?;
+        // Who starts it in this moment may have looked at the row before.
+        self.wait_for_starts();
+        let reason = self.stop_process(launch, grace)?;
+        self.clear_away(launch, is_first)?;
         Ok(reason)
+    }
+
+    /// Stops a process; `None` when there is none.
+    fn stop_process(
+        &self,
+        launch: &LaunchRow,
+        grace: Option<Duration>,
+    ) -> Result<Option<ExitReason>, ControlError> {
+        match self.supervisor.stop(&launch_id(launch), grace) {
+            Ok(reason) => Ok(Some(reason)),
+            Err(RunError::NoSuchLaunch { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Records the end of a process that is gone, then removes its folder.
@@ -373,10 +423,15 @@ impl Control {
     /// shim does. In this order: a killed server must find the result of a release phase, or the phase would
     /// be taken for one whose end is not known. A folder that stays is swept at the next start.
     pub(crate) fn clear_launch(&self, launch: &LaunchRow, outcome: &str) -> Result<(), ControlError> {
-        self.store.end_launch(&launch.id, outcome)?;
+        let is_first = self.store.end_launch(&launch.id, outcome)?;
         self.reach(Place::EndRecorded);
-        // Before its folder goes, which may fail: nobody else would ever give the port back.
-        if let Some(port) = launch.port {
+        self.clear_away(launch, is_first)
+    }
+
+    fn clear_away(&self, launch: &LaunchRow, is_first: bool) -> Result<(), ControlError> {
+        // Once, or it would be taken from whoever was given it since; and before the folder goes,
+        // which may fail: nobody else would ever give it back.
+        if let (true, Some(port)) = (is_first, launch.port) {
             self.ports.release(port);
         }
         match self.supervisor.remove(&launch_id(launch)) {
@@ -431,3 +486,6 @@ fn line_of<'a>(image: &'a Image, process: &ProcessType) -> Result<&'a str, Contr
         nearest: None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ impl Control {
         let name = launch.name.clone();
         self.start_launch(&stage.key, &launch, &loaded, &caller)?;
         self.reach(Place::OneOffStarted);
-        // Where it has ended already its row says so, and stays as it is.
+        // Where it has ended since its row says so, and stays as it is.
         self.store.set_launch_state(&launch.id, LaunchState::Serving)?;
         let program = program_of(&request.argv);
         self.say(&stage.key, &name.to_string(), &format!("{who} runs {program} in {release}"));

@@ -285,9 +285,9 @@ impl Control {
         std::thread::spawn(move || {
             let announced = heard.step("stop", format!("Stopping {}", launch.name));
             let ended = control.end_launch(&launch, None);
-            control.say(&key, &launch.name.to_string(), &format!("{} was stopped", launch.name));
             heard.send(match ended {
                 Ok(_) => {
+                    control.say(&key, &launch.name.to_string(), &format!("{} was stopped", launch.name));
                     announced.done("stopped");
                     finished(Vec::new())
                 }

@@ -240,13 +240,14 @@ mod tests {
         assert_eq!(ended.state, DeployState::Failed, "there is nothing to roll back to");
     }
 
-    #[test]
-    fn a_fault_of_ours_is_the_end_of_the_work_and_not_of_the_thread() {
+    #[tokio::test]
+    async fn a_fault_of_ours_is_the_end_of_the_work_and_not_of_the_thread() {
         let stand = Stand::new();
         let progress = ProgressLog::heard();
         report(&stand.control, &stand.stage(), &progress, || panic!("a fault")).unwrap();
-        let Ok(Progress::Finished { outcome, error: Some(error), .. }) = progress.follow().try_recv() else {
-            panic!("no end");
+        let end = progress.follow().next().await;
+        let Some(Progress::Finished { outcome, error: Some(error), .. }) = end else {
+            panic!("no end: {end:?}")
         };
         assert!(outcome == Outcome::Failed && error.internal, "{error:?}");
     }

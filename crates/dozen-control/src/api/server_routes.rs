@@ -20,15 +20,20 @@ pub(super) async fn info(State(api): State<Api>) -> Result<Json<ServerInfo>, Api
     Ok(Json(blocking(move || control.server_info()).await?))
 }
 
+/// In a task of its own: who asks may go away before all is stopped. The server ends also when
+/// something would not end, since it has begun nothing any more from the first moment on.
 pub(super) async fn stop(
     State(api): State<Api>,
     Json(request): Json<StopServer>,
 ) -> Result<Json<()>, ApiError> {
-    if request.all {
-        let control = std::sync::Arc::clone(&api.control);
-        blocking(move || control.stop_all()).await?;
-    }
-    api.stop.notify_one();
+    let stopping = tokio::spawn(async move {
+        let control = api.control;
+        let stopped = if request.all { blocking(move || control.stop_all()).await } else { Ok(()) };
+        api.stop.notify_one();
+        stopped
+    });
+    let lost = |_| ControlError::BadRequest("the server ended before it could answer".into());
+    stopping.await.map_err(lost)??;
     Ok(Json(()))
 }
 

@@ -4,7 +4,10 @@ use axum::{body::Body, http::Request};
 use tower::ServiceExt;
 
 use super::*;
-use crate::stand::Stand;
+use crate::{
+    stand::Stand,
+    store::{LaunchState, Purpose},
+};
 
 #[tokio::test]
 async fn the_socket_takes_the_place_of_an_old_one_and_is_never_open_to_others() {
@@ -113,6 +116,34 @@ fn a_folder_of_ours_that_cannot_be_made_is_our_own_fault() {
     let error = ControlError::Folder { path: "/srv".into(), source };
     assert!(error.body().internal);
     assert_eq!(ApiError(error).into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn the_server_ends_also_when_a_process_would_not() {
+    let stand = Stand::new();
+    stand.damage(&stand.launch(Purpose::OneOff, None, LaunchState::Serving));
+    let api = Api { control: Arc::clone(&stand.control), stop: Arc::new(Notify::new()) };
+    let routes = routes(api.clone()).layer(axum::Extension(Peer { name: "me".into() }));
+    let stop = request("POST", wire::paths::SERVER_STOP, r#"{"all":true}"#);
+    let answer = routes.oneshot(stop).await.unwrap();
+    assert!(answer.status().is_server_error(), "{answer:?}");
+    tokio::time::timeout(std::time::Duration::from_secs(30), api.stop.notified()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_server_ends_also_when_nobody_waits_for_it_any_more() {
+    let stand = Stand::new();
+    let api = Api { control: Arc::clone(&stand.control), stop: Arc::new(Notify::new()) };
+    let routes = routes(api.clone()).layer(axum::Extension(Peer { name: "me".into() }));
+    let store = stand.control.store.hold();
+    let stop = request("POST", wire::paths::SERVER_STOP, r#"{"all":true}"#);
+    let asked = tokio::spawn(routes.oneshot(stop));
+    while !stand.control.is_ending() {
+        tokio::task::yield_now().await;
+    }
+    asked.abort();
+    drop(store);
+    tokio::time::timeout(std::time::Duration::from_secs(30), api.stop.notified()).await.unwrap();
 }
 
 #[tokio::test]

@@ -162,12 +162,11 @@ impl Store {
     }
 
     /// Ends a launch with what became of it; the first who says so is believed. Its command is
-    /// forgotten.
-    pub(crate) fn end_launch(&self, id: &str, outcome: &str) -> Result<(), ControlError> {
+    /// forgotten. False when it had ended before.
+    pub(crate) fn end_launch(&self, id: &str, outcome: &str) -> Result<bool, ControlError> {
         let sql = "UPDATE launches SET state = 'ended', outcome = ?2, sealed_command = NULL
                    WHERE id = ?1 AND state <> 'ended'";
-        self.lock().execute(sql, [id, outcome])?;
-        Ok(())
+        Ok(self.lock().execute(sql, [id, outcome])? > 0)
     }
 }
 

@@ -49,6 +49,8 @@ impl Supervisor {
     /// Blocks until it has ended. Stopping one that ended already says how it did; asking twice
     /// sends the signal once. Where the shim is dead another one ends the instance, which needs
     /// no spec: what the app has printed is kept, and how it ended is known.
+    ///
+    /// [`RunError::NoSuchLaunch`] also when somebody else has stopped and removed it meanwhile.
     pub fn stop(&self, id: &LaunchId, grace: Option<Duration>) -> Result<ExitReason, RunError> {
         if let Some(reason) = self.status(id)?.exit() {
             return Ok(reason);
@@ -56,7 +58,8 @@ impl Supervisor {
         loop {
             let asked = match self.ask_to_stop(id, grace) {
                 Ok(asked) => asked,
-                Err(error) if !self.folder(id).exists() => return Err(error),
+                // Somebody else has stopped and removed it meanwhile.
+                Err(_) if !self.folder(id).exists() => return Err(RunError::NoSuchLaunch { id: id.clone() }),
                 // It may be stopped itself, or out of memory.
                 Err(_) => break,
             };
@@ -125,7 +128,10 @@ impl Supervisor {
             ends_by(&shim, deadline);
         }
         while Instant::now() < deadline {
-            self.ask_to_stop(id, Some(Duration::ZERO))?;
+            if let Err(error) = self.ask_to_stop(id, Some(Duration::ZERO)) {
+                let is_gone = !self.folder(id).exists();
+                return Err(if is_gone { RunError::NoSuchLaunch { id: id.clone() } } else { error });
+            }
             match self.wait_end(id, deadline) {
                 End::Seen(reason) => return Ok(reason),
                 End::ShimLost => std::thread::sleep(ASK_AGAIN),

@@ -101,6 +101,30 @@ fn a_running_instance_cannot_be_removed_nor_started_twice() {
 }
 
 #[test]
+fn several_who_end_one_instance_at_once_are_all_told_that_it_is_gone() {
+    let stand = Stand::new();
+    for number in 0..15 {
+        let one = id(&format!("one-{number}"));
+        stand.start(&one, &stand.spec(&one, &["sh", "-c", "while :; do sleep 0.02; done"]));
+        let end = || {
+            match stand.supervisor.kill(&one) {
+                Ok(_) | Err(RunError::NoSuchLaunch { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            while let Err(error) = stand.supervisor.remove(&one) {
+                assert!(matches!(error, RunError::StillRuns { .. }), "{error}");
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(end);
+            }
+        });
+        assert!(!stand.supervisor.folder(&one).exists());
+    }
+}
+
+#[test]
 fn a_crashed_app_is_started_again() {
     let stand = Stand::new();
     let web = id("web-1");

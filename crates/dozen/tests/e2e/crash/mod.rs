@@ -16,6 +16,7 @@ mod phase;
 pub(crate) mod processes;
 mod router;
 mod server;
+mod stops;
 mod tables;
 mod watcher;
 
