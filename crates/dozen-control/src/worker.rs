@@ -245,7 +245,8 @@ mod tests {
         let stand = Stand::new();
         let progress = ProgressLog::heard();
         report(&stand.control, &stand.stage(), &progress, || panic!("a fault")).unwrap();
-        let Ok(Progress::Finished { outcome, error: Some(error), .. }) = progress.follow().try_recv() else {
+        let last = progress.so_far().pop();
+        let Some(Progress::Finished { outcome, error: Some(error), .. }) = last else {
             panic!("no end");
         };
         assert!(outcome == Outcome::Failed && error.internal, "{error:?}");
