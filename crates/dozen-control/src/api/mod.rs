@@ -230,9 +230,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(work).await;
-    let gone = |error: tokio::task::JoinError| match error.is_panic() {
-        true => ControlError::io("answer a request")(io::Error::other("its work ended in a panic")),
-        false => ControlError::BadRequest("the server ended before it could answer".into()),
+    let gone = |error: tokio::task::JoinError| {
+        if error.is_panic() {
+            ControlError::io("answer a request")(io::Error::other("its work ended in a panic"))
+        } else {
+            ControlError::BadRequest("the server ended before it could answer".into())
+        }
     };
     Ok(done.map_err(gone)??)
 }
