@@ -35,6 +35,7 @@ use dozen_sandbox::{
     spec::{LaunchSpec, TerminalSize},
     state,
 };
+use parking_lot::Mutex;
 
 use crate::{InstanceState, LaunchId, Memory, RunError, exit::ExitReason, memory::memory_inside};
 
@@ -55,6 +56,8 @@ pub struct Supervisor {
     instances: PathBuf,
     board: Arc<Board>,
     watcher: Watcher,
+    /// Held by who removes a folder: another's bar on it would be a new file in what is emptied.
+    removing: Mutex<()>,
 }
 
 /// How soon, and how often, a shim that does not answer (not yet, or no more) is looked at again.
@@ -83,7 +86,7 @@ impl Supervisor {
         private.map_err(|source| RunError::Folder { path: instances.clone(), source })?;
         let board = Arc::new(Board::default());
         let watcher = Watcher::start(Arc::clone(&board)).map_err(|source| RunError::NoListener { source })?;
-        Ok(Self { binary, instances, board, watcher })
+        Ok(Self { binary, instances, board, watcher, removing: Mutex::new(()) })
     }
 
     /// The folder of one instance.
@@ -203,11 +206,13 @@ impl Supervisor {
 
     /// Removes what is left of an instance that ended; refuses while anything of it lives.
     ///
-    /// One that is not there is removed already.
+    /// One that is not there is removed already. Several may ask at once: who stops an instance, and
+    /// who hears of its end.
     pub fn remove(&self, id: &LaunchId) -> Result<(), RunError> {
         let folder = self.folder(id);
         // Retired first: an adoption that is on its way would start it anew in a folder that goes.
         let is_over = self.is_over(id, Duration::from_secs(2));
+        let _alone = self.removing.lock();
         match is_over.and_then(|is_over| Ok(is_over && self.link(id).retire()?)) {
             Ok(false) => return Err(RunError::StillRuns { id: id.clone() }),
             // Somebody else removes it in this moment.

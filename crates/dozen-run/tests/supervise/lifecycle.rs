@@ -101,6 +101,28 @@ fn a_running_instance_cannot_be_removed_nor_started_twice() {
 }
 
 #[test]
+fn several_may_remove_an_instance_at_once() {
+    let stand = Stand::new();
+    for round in 0..10 {
+        let short = id(&format!("short-{round}"));
+        stand.supervisor.start(&short, &stand.spec(&short, &["run-probe", "serve"])).unwrap();
+        stand.supervisor.kill(&short).unwrap();
+        let begin = std::sync::Barrier::new(4);
+        let remove = || {
+            begin.wait();
+            stand.supervisor.remove(&short)
+        };
+        std::thread::scope(|scope| {
+            let removals: Vec<_> = (0..4).map(|_| scope.spawn(remove)).collect();
+            for removal in removals {
+                removal.join().unwrap().unwrap();
+            }
+        });
+        assert!(!stand.supervisor.folder(&short).exists());
+    }
+}
+
+#[test]
 fn a_crashed_app_is_started_again() {
     let stand = Stand::new();
     let web = id("web-1");
