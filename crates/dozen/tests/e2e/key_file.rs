@@ -67,8 +67,8 @@ fn a_key_file_elsewhere_is_the_only_key_and_no_other_takes_its_place() {
     assert!(host.get("shop", "/").body.starts_with(&format!("{SECRET} v2 ")));
     stop(&mut host);
     assert!(!host.state().join("key").exists());
-    assert_eq!(holding(&host, &fs::read(&key).expect("the key")), [PathBuf::new(); 0]);
-    assert_eq!(holding(&host, SECRET.as_bytes()), [PathBuf::new(); 0]);
+    assert_eq!(holding(&host, &fs::read(&key).expect("the key")), Vec::<PathBuf>::new());
+    assert_eq!(holding(&host, SECRET.as_bytes()), Vec::<PathBuf>::new());
 
     host.set_env("DOZEN_KEY_FILE", &another.to_string_lossy());
     says(

@@ -94,14 +94,11 @@ fn each_line_once(records: &str) {
 fn whoever_follows_gets_each_line_once_although_control_dies_in_the_middle() {
     let mut host = half_way();
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let words =
-        ["logs", "-f", "-a", "shop", "--json", "--source", "app", "-n", "100000", "--ps", "worker.1"];
+    let words = ["logs", "-f", "-a", "shop", "--json", "--source", "app", "-n", "100000", "--ps", "worker.1"];
     let out = file.reopen().expect("the file");
     let mut follower = host.command(words).stdout(out).spawn().expect("dozen");
     let heard = || fs::read_to_string(file.path()).expect("the lines");
-    wait_for("the first half", Duration::from_secs(30), || {
-        (heard().lines().count() >= 50_000).then_some(())
-    });
+    wait_for("the first half", Duration::from_secs(30), || (heard().lines().count() >= 50_000).then_some(()));
     let_it_go(&host);
     wait_for("some of the second half", Duration::from_secs(30), || {
         (heard().lines().count() > 50_000).then_some(())
