@@ -26,6 +26,7 @@ use crate::{
     barrier::{self, Place},
     error::ControlError,
     home::Home,
+    key_file,
     progress::ProgressLog,
     router_link::RouterLink,
     seal::Key,
@@ -121,7 +122,7 @@ impl Control {
         home.refuse_lost_database()?;
         let store = Store::open(&home.database())?;
         let key_file = options.key_file.clone().unwrap_or_else(|| options.home.join("key"));
-        let key = Key::open(&key_file, !store.has_secrets()?)?;
+        let key = key_file::open(&key_file, &store)?;
         let layers = LayerStore::open(home.root()).map_err(build_error)?;
         let supervisor = Arc::new(Supervisor::new(options.binary.clone(), home.run().to_owned())?);
         let logs = LogStore::new(LogDirs {

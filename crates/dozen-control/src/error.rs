@@ -9,7 +9,7 @@ use dozen_model::{
     release::ReleaseNumber,
 };
 
-use crate::api::wire::ErrorBody;
+use crate::{api::wire::ErrorBody, key_file::KeyFault};
 
 /// Why a request was refused, or what of our own went wrong.
 ///
@@ -31,8 +31,8 @@ pub enum ControlError {
     LostStore { path: PathBuf },
     #[error("could not read or write the database")]
     Store(#[from] rusqlite::Error),
-    #[error("could not use the key file `{}`: {detail}", path.display())]
-    Key { path: PathBuf, detail: String },
+    #[error("could not use the key file `{}`: {fault}", path.display())]
+    Key { path: PathBuf, fault: KeyFault },
     #[error("a stored secret of {what} does not open with this key")]
     Sealed { what: String },
     #[error("there is no app `{app}`")]
@@ -164,7 +164,9 @@ impl ControlError {
 
     pub(crate) fn is_disk_full(&self) -> bool {
         match self {
-            Self::Io { source, .. } | Self::Folder { source, .. } => {
+            Self::Io { source, .. }
+            | Self::Folder { source, .. }
+            | Self::Key { fault: KeyFault::NotMade(source), .. } => {
                 source.kind() == io::ErrorKind::StorageFull
             }
             Self::Store(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),

@@ -4,7 +4,7 @@
 
 use dozen_model::hint::Hint;
 
-use crate::{advice, error::ControlError};
+use crate::{advice, error::ControlError, key_file};
 
 impl Hint for ControlError {
     fn hint(&self) -> Option<String> {
@@ -49,10 +49,8 @@ impl ControlError {
             Self::LostStore { .. } => Some(
                 "put a backup of it in its place, or set DOZEN_HOME to a new folder to begin anew".into(),
             ),
-            Self::Key { .. } | Self::Sealed { .. } => Some(
-                "put the key that this state.db was written with in its place, or name it in DOZEN_KEY_FILE"
-                    .into(),
-            ),
+            Self::Key { path, fault } => Some(fault.hint(path)),
+            Self::Sealed { .. } => Some(key_file::RIGHT_KEY.into()),
             _ => None,
         }
     }

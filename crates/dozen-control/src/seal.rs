@@ -1,19 +1,12 @@
 //! Encryption of config values and service URLs at rest.
 //!
-//! XChaCha20-Poly1305 with one key of 32 random bytes in a file of mode 0600. Each value is
+//! XChaCha20-Poly1305 with one key of 32 random bytes (see [`crate::key_file`]). Each value is
 //! authenticated together with what it is and where it belongs ([`Owner`]), so a sealed value
 //! copied to another row, or to another table, does not open. The sealed form is a format byte, a
 //! 24-byte random nonce, the ciphertext with its tag.
 //!
 //! Format 1 did not say what a value is: a config var called `v3` opened as the config of release
 //! v3. It is read where it is found, and not written any more.
-
-use std::{
-    fs::{self, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
 
 use chacha20poly1305::{
     XChaCha20Poly1305, XNonce,
@@ -24,13 +17,14 @@ use dozen_model::{
     release::ReleaseNumber,
 };
 use rustix::rand::GetRandomFlags;
-use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox};
+use secrecy::{ExposeSecret, SecretBox};
 
 use crate::error::ControlError;
 
 const FORMAT: u8 = 2;
 const OLD_FORMAT: u8 = 1;
-const KEY_BYTES: usize = 32;
+/// How long a key is.
+pub(crate) const KEY_BYTES: usize = 32;
 const NONCE: usize = 24;
 
 /// What a secret of a stage is.
@@ -77,7 +71,7 @@ impl Owner {
 
 /// The server's key.
 pub(crate) struct Key {
-    bytes: SecretBox<[u8; 32]>,
+    bytes: SecretBox<[u8; KEY_BYTES]>,
 }
 
 impl std::fmt::Debug for Key {
@@ -87,32 +81,9 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// Reads the key file; makes one when `may_create` and there is none.
-    ///
-    /// # Errors
-    /// [`ControlError::Key`] when the file is missing where it may not be made, readable by
-    /// others, or not 32 bytes.
-    pub(crate) fn open(path: &Path, may_create: bool) -> Result<Self, ControlError> {
-        let refused = |detail: String| ControlError::Key { path: path.to_owned(), detail };
-        if !path.exists() {
-            if !may_create {
-                return Err(refused("it does not exist, but stored secrets need it".into()));
-            }
-            create(path).map_err(|error| refused(error.to_string()))?;
-        }
-        let mode = fs::metadata(path).map_err(|error| refused(error.to_string()))?.mode();
-        if mode & 0o077 != 0 {
-            return Err(refused(format!(
-                "its mode is {:03o}; only its owner may read it (600)",
-                mode & 0o777
-            )));
-        }
-        let file = fs::File::open(path).map_err(|error| refused(error.to_string()))?;
-        let mut bytes = SecretBox::new(Box::new([0; KEY_BYTES + 1]));
-        let read = read_up_to(file, bytes.expose_secret_mut()).map_err(|error| refused(error.to_string()))?;
-        let key: Option<&[u8; KEY_BYTES]> = bytes.expose_secret()[..read].try_into().ok();
-        let key = key.ok_or_else(|| refused(format!("it has not {KEY_BYTES} bytes")))?;
-        Ok(Self { bytes: SecretBox::new(Box::new(*key)) })
+    /// The key of these bytes.
+    pub(crate) fn of(bytes: &[u8; KEY_BYTES]) -> Self {
+        Self { bytes: SecretBox::new(Box::new(*bytes)) }
     }
 
     /// Encrypts `value` for the place that `owner` names.
@@ -174,44 +145,12 @@ pub(crate) fn random_text(length: usize, alphabet: &[u8]) -> String {
     text
 }
 
-/// Writes a new key beside its place and moves it there: a half-written key never has the name.
-fn create(path: &Path) -> std::io::Result<()> {
-    let mut bytes = [0; KEY_BYTES];
-    random(&mut bytes);
-    let mut fresh = PathBuf::from(path);
-    fresh.set_extension("new");
-    let _ = fs::remove_file(&fresh);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    // The name too must outlive a lost power supply: soon there are secrets that need it.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Fills `bytes` as far as the file goes.
-fn read_up_to(mut file: fs::File, bytes: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read(&mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key() -> (tempfile::TempDir, Key) {
-        let folder = tempfile::tempdir().unwrap();
-        let key = Key::open(&folder.path().join("key"), true).unwrap();
-        (folder, key)
+    fn key() -> Key {
+        Key::of(&[7; KEY_BYTES])
     }
 
     fn owner(stage: &str, secret: Secret<'_>) -> Owner {
@@ -220,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_sealed_value_opens_only_for_its_owner() {
-        let (_folder, key) = key();
+        let key = key();
         let (name, v3) = ("SECRET_KEY".parse().unwrap(), "v3".parse().unwrap());
         let service = "v3".parse().unwrap();
         let owners = [
@@ -245,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_format_sealed_is_read_and_a_new_value_not_as_one() {
-        let (_folder, key) = key();
+        let key = key();
         let name = "SECRET_KEY".parse().unwrap();
         let owner = owner("production", Secret::Config(&name));
         let as_before = Owner { text: "blango/production/SECRET_KEY".into(), old_text: None };
@@ -260,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_changed_byte_is_noticed() {
-        let (_folder, key) = key();
+        let key = key();
         let owner = owner("production", Secret::Change(1));
         let sealed = key.seal(&owner, b"value");
         for at in 0..sealed.len() {
@@ -269,30 +208,5 @@ mod tests {
             assert!(key.unseal(&owner, &bad).is_err(), "byte {at}");
         }
         assert!(key.unseal(&owner, &[]).is_err());
-    }
-
-    #[test]
-    fn a_key_file_of_another_length_is_refused() {
-        let (folder, _key) = key();
-        let path = folder.path().join("key");
-        for length in [0, 31, 33, 4096] {
-            fs::write(&path, vec![7; length]).unwrap();
-            assert!(Key::open(&path, true).unwrap_err().to_string().contains("32 bytes"), "{length}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_others_may_read_is_refused() {
-        let (folder, _key) = key();
-        let path = folder.path().join("key");
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(Key::open(&path, true).unwrap_err().to_string().contains("640"));
-    }
-
-    #[test]
-    fn a_missing_key_is_not_made_where_secrets_exist() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(Key::open(&folder.path().join("key"), false).is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     client,
-    host::{Ran, TestHost, wait_for},
+    host::{Ran, TestHost, own_name, wait_for},
     project::Project,
 };
 
@@ -300,27 +300,79 @@ fn a_detached_process_is_named_logged_and_gone_after_its_end() {
         (log.contains("exit status 4") && log.contains("from afar")).then_some(log)
     });
     assert!(log.contains("app[run.1]: from afar"), "{log}");
+    assert!(log.contains(&format!("dozen[run.1]: {} runs `sh` in v1\n", own_name())), "{log}");
     wait_for("its end in the list", Duration::from_secs(30), || {
         let status = host.ps("shop");
         let names = status["instances"].as_array().into_iter().flatten().map(|one| one["name"].clone());
         (!names.into_iter().any(|name| name == "run.1")).then_some(())
     });
+    assert_eq!(record_of_one_off(&host), format!("run.1 v1 {} exit status 4\n", own_name()));
+}
+
+/// What the database keeps of the only one-off process: its name, release, caller and end.
+fn record_of_one_off(host: &TestHost) -> String {
+    let read = "import sqlite3, sys; db = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True); \
+                [print(*row) for row in db.execute(\"SELECT process || '.' || number, 'v' || release, \
+                who, outcome FROM launches WHERE purpose = 'run'\")]";
+    let mut command = Command::new("/usr/bin/python3");
+    let output = command.args(["-c", read]).arg(host.state().join("state.db")).output().expect("python3");
+    Ran::from(output).succeeds().stdout
 }
 
 #[test]
-fn a_followed_log_shows_lines_as_they_come() {
+fn the_caller_of_a_one_off_process_is_named_while_it_runs() {
+    let (host, _project) = shop();
+    host.dozen(["run", "--detach", "--", "sleep", "600"]).succeeds();
+    let status = host.ps("shop");
+    let one_off = |one: &&serde_json::Value| one["name"] == "run.1";
+    let shown = status["instances"].as_array().into_iter().flatten().find(one_off).expect("the process");
+    assert_eq!((&shown["who"], &shown["command"]), (&own_name().into(), &"sleep 600".into()), "{status:#}");
+    host.dozen(["ps", "stop", "run.1"]).succeeds();
+}
+
+#[test]
+fn a_log_is_shown_from_a_time_on() {
+    let (host, _project) = shop();
+    inside(&host, "echo before");
+    inside(&host, "echo then; echo after");
+    let log = host.dozen(["logs", "--ps", "run"]).succeeds().stdout;
+    // The stamp ends at microseconds: the line itself is no earlier.
+    let then = log.lines().find_map(|line| line.strip_suffix(" app[run.2]: then")).expect(&log);
+    let texts = |since: &str| {
+        let log = host.dozen(["logs", "--source", "app", "--ps", "run", "--since", since]).succeeds().stdout;
+        let text = |line: &str| line.rsplit(": ").next().expect("its text").to_owned();
+        log.lines().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(then), ["then", "after"], "{log}");
+    assert_eq!(texts("1h"), ["before", "then", "after"]);
+    assert_eq!(texts("2099-01-01T00:00:00Z"), [""; 0]);
+}
+
+#[test]
+fn a_followed_log_shows_the_lines_of_app_and_router_as_they_come() {
     let (host, _project) = shop();
     let mut follower = host.command(["logs", "-f", "-n", "0"]).stdout(Stdio::piped()).spawn().expect("dozen");
     let lines = BufReader::new(follower.stdout.take().expect("its stdout")).lines();
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let heard = wait_for("a line of the request", Duration::from_secs(30), || {
-        host.get("shop", "/followed");
-        receiver.recv_timeout(Duration::from_millis(200)).ok().filter(|line| line.contains("/followed"))
+    let mut heard: Vec<String> = Vec::new();
+    let line_of = |heard: &[String], label: &str| {
+        let of_it = |line: &&String| line.contains(label) && line.contains("/followed");
+        heard.iter().find(of_it).cloned()
+    };
+    // The follower may begin after the first request.
+    let (_, of_router) = wait_for("both lines of a request", Duration::from_secs(30), || {
+        host.get("shop", "/followed?token=secret");
+        while let Ok(line) = receiver.recv_timeout(Duration::from_millis(100)) {
+            heard.push(line);
+        }
+        Some((line_of(&heard, " app[web.1]: served ")?, line_of(&heard, " dozen[router]: ")?))
     });
     follower.kill().expect("its end");
     follower.wait().expect("its end");
-    assert!(heard.contains("app[web.1]: served") || heard.contains("dozen[router]: "), "{heard}");
+    for part in ["dozen[router]: at=info method=GET path=\"/followed", "host=shop.localhost", "status=200"] {
+        assert!(of_router.contains(part), "{part}: {of_router}");
+    }
 }
 
 #[test]

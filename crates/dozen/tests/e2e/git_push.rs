@@ -73,6 +73,38 @@ fn a_push_that_does_not_get_ready_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_push_whose_release_phase_fails_moves_neither_the_app_nor_the_branch() {
+    let host = host();
+    let project = Project::small("shop");
+    host.dozen_in(project.folder(), ["create"]).succeeds();
+    git(&host, project.folder(), &["push", "dozen", "main"]).succeeds();
+    let branches = || git(&host, project.folder(), &["ls-remote", "dozen"]).succeeds().stdout;
+    let before = branches();
+    assert!(
+        before.contains(&format!("{}\trefs/heads/main\n", project.git(&["rev-parse", "HEAD"]))),
+        "{before}"
+    );
+
+    let phase = "release: echo migrating 7 rows; exit 3\nweb: /usr/bin/python3 server.py\n";
+    project.write("Procfile", phase).commit("fails to migrate");
+    let refused = git(&host, project.folder(), &["push", "dozen", "main"]).fails_with(1);
+    for said in [
+        "migrating 7 rows",
+        "remote: error: the release phase ended with exit status 3",
+        "[remote rejected] main -> main",
+    ] {
+        assert!(refused.stderr.contains(said), "{said}: {refused:#?}");
+    }
+    assert_eq!(branches(), before);
+    assert!(host.get("shop", "/").body.starts_with("hello v1 "), "what served before serves on");
+
+    project.write("Procfile", "web: /usr/bin/python3 server.py\n").commit("mended");
+    git(&host, project.folder(), &["push", "dozen", "main"]).succeeds();
+    assert!(host.get("shop", "/").body.starts_with("hello v3 "), "the failed one keeps its number");
+    assert_ne!(branches(), before);
+}
+
+#[test]
 fn a_second_app_does_not_take_the_remote_of_the_first() {
     let host = host();
     let project = Project::small("shop");

@@ -123,6 +123,23 @@ impl TestHost {
         self.server = Some(child);
     }
 
+    /// A start of the server that has to be refused: what it told. One that serves is ended.
+    #[track_caller]
+    pub fn refused_start(&self) -> Ran {
+        let mut command = self.command(["server", "start"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while child.try_wait().expect("its state").is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+            if Instant::now() > deadline {
+                // Not by force: its router holds the pipes too.
+                let pid = rustix::process::Pid::from_child(&child);
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+            }
+        }
+        Ran::from(child.wait_with_output().expect("its end")).fails_with(1)
+    }
+
     /// The process id of control, started by [`TestHost::start_server`].
     pub fn control_pid(&self) -> u32 {
         self.server.as_ref().expect("a server").id()
@@ -283,6 +300,16 @@ pub fn skip(reason: &str) {
     println!("SKIP: {reason}");
 }
 
+/// Whether the tests run as root; where they do not, says what is not looked at for that reason.
+///
+/// Also where `CI` is `true` that is no failure: the suite runs as root there as well.
+pub fn only_root(does: &str) -> bool {
+    if !is_root() {
+        println!("SKIP: only root {does}");
+    }
+    is_root()
+}
+
 /// Waits for a state, with a deadline.
 #[track_caller]
 pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
@@ -294,4 +321,10 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option
         assert!(began.elapsed() < limit, "waited {limit:?} for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Who the tests are: the login name, or the number where there is none.
+pub fn own_name() -> String {
+    let output = Command::new("id").arg("-un").output().expect("id");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, process::Command, time::Duration};
 
 use super::{Page, line_with};
 use crate::{
-    host::{TestHost, is_root, wait_for},
+    host::{TestHost, only_root, wait_for},
     project::Project,
 };
 
@@ -47,8 +47,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_deploy_that_fills_the_disk_is_refused_with_advice_and_leaves_nothing() {
-    if !is_root() {
-        // Only root can mount a file system.
+    if !only_root("can mount") {
         return;
     }
     let disk = SmallDisk::mounted(24);
@@ -77,8 +76,7 @@ fn a_deploy_that_fills_the_disk_is_refused_with_advice_and_leaves_nothing() {
 
 #[test]
 fn a_full_disk_stops_neither_app_nor_server_and_lost_lines_are_counted() {
-    if !is_root() {
-        // Only root can mount a file system.
+    if !only_root("can mount") {
         return;
     }
     let disk = SmallDisk::mounted(24);

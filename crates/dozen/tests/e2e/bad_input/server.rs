@@ -1,16 +1,10 @@
 //! Servers that are not there, or must not start.
 
-use std::{
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use super::{Page, host};
 use crate::{
-    host::{Ran, TestHost, is_root},
+    host::{Ran, TestHost, only_root},
     project::Project,
 };
 
@@ -89,16 +83,7 @@ fn start_with(host: &TestHost, file: &Path, bytes: Option<&[u8]>) -> Ran {
         Some(bytes) => std::fs::write(file, bytes).unwrap(),
         None => std::fs::remove_file(file).unwrap(),
     }
-    let mut command = host.command(["server", "start"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(10));
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-        }
-    }
-    let ran = Ran::from(child.wait_with_output().unwrap()).fails_with(1);
+    let ran = host.refused_start();
     assert_eq!(std::fs::read(file).ok().as_deref(), bytes, "it was touched");
     ran
 }
@@ -122,8 +107,7 @@ print(answer.split(b"\r\n")[0].decode())
 
 #[test]
 fn a_stranger_who_reaches_the_socket_is_not_heard() {
-    if !is_root() {
-        eprintln!("not run: only root becomes another user");
+    if !only_root("becomes another user") {
         return;
     }
     let host = TestHost::start();
