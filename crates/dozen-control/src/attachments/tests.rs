@@ -1,3 +1,5 @@
+//! What is made for a service, and that no link of an app leads it elsewhere.
+
 use std::os::unix::fs::symlink;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};

@@ -1,3 +1,5 @@
+//! Launches that somebody ends while they are recorded, started or ended already.
+
 use super::*;
 use crate::stand::Stand;
 

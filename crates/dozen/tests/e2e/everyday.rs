@@ -10,6 +10,7 @@ use crate::{
     client,
     host::{Ran, TestHost, own_name, wait_for},
     project::Project,
+    pty::on_a_terminal,
 };
 
 /// A host that runs the small app `shop`, and that app's folder with a remote for it.
@@ -21,20 +22,6 @@ fn shop() -> (TestHost, Project) {
     let project = Project::small("shop");
     host.up(&project);
     (host, project)
-}
-
-/// A command that a Python script starts on a terminal.
-fn on_a_terminal(host: &TestHost, script: &str, words: &[&str]) -> Command {
-    let dozen = host.command(words.iter().copied());
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", script]).arg(dozen.get_program()).args(words);
-    for (name, value) in dozen.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
 }
 
 /// A command inside the current release, which must succeed; what it printed.
@@ -185,33 +172,19 @@ fn what_reaches_no_app_is_counted_and_told_in_the_servers_log() {
     );
 }
 
-/// Runs a command on a terminal, and presses Ctrl-C once it serves.
+/// Presses Ctrl-C once the command serves.
 const SERVER_TERMINAL: &str = r#"
-import os, pty, signal, sys
-signal.alarm(60)
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], sys.argv[1:])
-seen, pressed = b"", False
-while True:
-    try:
-        piece = os.read(fd, 4096)
-    except OSError:
-        break
-    if not piece:
-        break
-    seen += piece
-    if b"serving" in seen and not pressed:
-        pressed = True
-        os.write(fd, b"\x03")
-sys.stdout.write(seen.decode(errors="replace"))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+pressed = []
+def look(fd, drawn):
+    if b"serving" in drawn and not pressed:
+        pressed.append(os.write(fd, b"\x03"))
+watch(sys.argv[1:], look)
 "#;
 
 #[test]
 fn a_server_runs_on_a_terminal_until_ctrl_c_and_says_that_it_ends() {
     let host = TestHost::without_server();
-    let mut command = on_a_terminal(&host, SERVER_TERMINAL, &["server", "start"]);
+    let mut command = on_a_terminal(&host, SERVER_TERMINAL, &[], &["server", "start"]);
     // As in most terminals: one that knows colour, and nothing that forbids it.
     command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
     let ran = Ran::from(command.output().expect("python3")).succeeds();
@@ -252,38 +225,21 @@ fn a_domain_leads_to_its_app_until_it_is_removed() {
     assert_eq!(get(), 404);
 }
 
-/// Runs a command on a terminal of 24 by 80, resizes it, and presses Ctrl-C once that is seen.
+/// Resizes the terminal once its size was printed, and presses Ctrl-C once the new one was.
 const TERMINAL: &str = r#"
-import fcntl, os, pty, signal, struct, sys, termios
-signal.alarm(60)
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], sys.argv[1:])
-size = lambda rows, columns: fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-size(24, 80)
-seen, resized = b"", False
-while True:
-    try:
-        piece = os.read(fd, 4096)
-    except OSError:
-        break
-    if not piece:
-        break
-    seen += piece
-    if b"24 80" in seen and not resized:
-        resized = True
-        size(50, 132)
-    if b"50 132" in seen:
+def look(fd, drawn):
+    if b"24 80" in drawn and b"50 132" not in drawn:
+        resize(fd, 50, 132)
+    if b"50 132" in drawn:
         os.write(fd, b"\x03")
-sys.stdout.write(seen.decode(errors="replace"))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+watch(sys.argv[1:], look)
 "#;
 
 #[test]
 fn a_one_off_process_has_the_callers_terminal_its_size_and_its_keys() {
     let (host, _project) = shop();
     let script = "stty size; test -t 0 && echo a terminal; while :; do sleep 0.05; stty size; done";
-    let mut command = on_a_terminal(&host, TERMINAL, &["run", "--", "sh", "-c", script]);
+    let mut command = on_a_terminal(&host, TERMINAL, &[], &["run", "--", "sh", "-c", script]);
     let ran = Ran::from(command.env("TERM", "xterm").output().expect("python3")).fails_with(130);
     for shown in ["24 80\r\n", "a terminal\r\n", "50 132\r\n"] {
         assert!(ran.stdout.contains(shown), "{shown:?}: {ran:#?}");

@@ -30,6 +30,7 @@ mod mail_server;
 mod one_off;
 mod ordinary;
 mod project;
+mod pty;
 mod releases;
 mod restore;
 mod sources;

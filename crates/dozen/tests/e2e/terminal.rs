@@ -1,37 +1,20 @@
 //! What a terminal shows of a deploy: the step under way with its log, and at the end a line a step.
 
-use std::process::Command;
-
 use crate::{
     host::{Ran, TestHost},
     project::Project,
+    pty::on_a_terminal,
 };
 
-/// Runs a command on a terminal of 24 by 80. Once both texts were drawn it writes a NUL, which the
-/// command cannot, among what was drawn, and makes the file that the command waits for.
+/// Once both texts were drawn it writes a NUL, which the command cannot, among what was drawn, and
+/// makes the file that the command waits for.
 const DRAWN: &str = r#"
-import fcntl, os, pty, signal, struct, sys, termios
-signal.alarm(60)
 go, texts, command = sys.argv[1], [text.encode() for text in sys.argv[2:4]], sys.argv[4:]
-pid, fd = pty.fork()
-if pid == 0:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    os.execv(command[0], command)
-drawn, gone = b"", False
-while True:
-    try:
-        piece = os.read(fd, 4096)
-    except OSError:
-        break
-    if not piece:
-        break
-    drawn += piece
-    if not gone and all(text in drawn for text in texts):
-        gone = True
+def look(fd, drawn):
+    if b"\0" not in drawn and all(text in drawn for text in texts):
         drawn += b"\0"
         open(go, "w").close()
-sys.stdout.buffer.write(drawn)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+watch(command, look)
 "#;
 
 /// A terminal's screen without an end, as far as what draws progress uses one.
@@ -121,16 +104,9 @@ fn a_terminal_shows_the_step_under_way_and_keeps_a_line_of_each() {
         )
         .write("dozen.toml", "[services.gate]\nkind = \"volume\"\n")
         .commit("waits");
-    let up = host.command(["up", "."]);
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", DRAWN]).arg(host.state().join("services/1/gate/go"));
-    command.args(["Running the release phase", "migrating 7 rows"]).arg(up.get_program()).args(up.get_args());
-    for (name, value) in up.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let gate = host.state().join("services/1/gate/go");
+    let own = [gate.to_str().expect("a path of text"), "Running the release phase", "migrating 7 rows"];
+    let mut command = on_a_terminal(&host, DRAWN, &own, &["up", "."]);
     command.current_dir(project.folder()).env_remove("NO_COLOR").env("TERM", "xterm-256color");
     let ran = Ran::from(command.output().expect("python3")).succeeds();
     let (during, after) = ran.stdout.split_once('\0').expect("the phase was seen while it ran");
