@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod command_line;
 pub mod digest;
 pub mod dotenv;
