@@ -15,11 +15,14 @@ pub(crate) struct Tool {
 /// What the tests need.
 pub(crate) const FOR_TESTS: &[Tool] = &[
     Tool { name: "cc", package: "gcc", needed_for: "building the embedded database" },
+    Tool { name: "curl", package: "curl", needed_for: "requests by a client of others" },
     Tool { name: "git", package: "git", needed_for: "deploys by push" },
+    Tool { name: "h2load", package: "nghttp2-client", needed_for: "requests over HTTP/2" },
     Tool { name: "mariadbd", package: "mariadb-server-core", needed_for: "apps with another database" },
     Tool { name: "mount", package: "mount", needed_for: "tests of full disks" },
     Tool { name: "node", package: "nodejs", needed_for: "apps in JavaScript" },
     Tool { name: "npm", package: "npm", needed_for: "apps in JavaScript" },
+    Tool { name: "openssl", package: "openssl", needed_for: "TLS by a client of others" },
     Tool { name: "postgres", package: "postgresql", needed_for: "apps with another database" },
     Tool { name: "python3", package: "python3", needed_for: "apps in Python" },
     Tool { name: "python3-config", package: "python3-dev", needed_for: "Python packages in C" },

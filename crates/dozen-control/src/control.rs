@@ -43,6 +43,8 @@ pub struct ServerOptions {
     pub run: PathBuf,
     /// Addresses of the router.
     pub listen: Vec<SocketAddr>,
+    /// Addresses of the router for HTTPS.
+    pub listen_https: Vec<SocketAddr>,
     /// Proxies before the router whose word about the client counts.
     pub trusted_proxies: Vec<IpAddr>,
     /// Base domain.

@@ -44,7 +44,11 @@ impl Control {
     }
 
     fn router_check(&self) -> DoctorCheck {
-        let ports = self.router.listen().join(", ");
+        let mut ports = self.router.listen().join(", ");
+        let https = self.router.listen_https();
+        if !https.is_empty() {
+            ports = format!("{ports} and, for HTTPS, on {}", https.join(", "));
+        }
         match self.router.pid() {
             Some(pid) => ok("router", format!("process {pid} listens on {ports}")),
             None => DoctorCheck {

@@ -42,6 +42,7 @@ mod release_config;
 mod requests;
 mod router_folders;
 mod router_link;
+mod router_listeners;
 mod router_process;
 mod routes;
 mod seal;

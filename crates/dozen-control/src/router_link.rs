@@ -10,23 +10,20 @@
 
 use std::{
     fs::File,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::{net::UnixListener, process::CommandExt},
     },
     path::PathBuf,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use dozen_model::route_table::RouteTable;
 use dozen_router::{
-    DropTo, EndpointLoad, Launch, LaunchSettings, RouterError, bind_listeners, client::RouterClient,
+    DropTo, EndpointLoad, Launch, LaunchSettings, Listener, ListenerKind, RouterError, client::RouterClient,
 };
 use dozen_sandbox::SocketPath;
 use parking_lot::{Condvar, Mutex};
@@ -36,8 +33,8 @@ use crate::{
     control::ServerOptions,
     error::ControlError,
     home::{self, Home},
-    port_holder,
     router_folders::RouterFolders,
+    router_listeners::RouterListeners,
     router_process::RouterProcess,
 };
 
@@ -51,7 +48,7 @@ const CURIOSITY: Duration = Duration::from_millis(500);
 /// The router as control sees it.
 #[derive(Debug)]
 pub(crate) struct RouterLink {
-    listen: Vec<SocketAddr>,
+    listeners: RouterListeners,
     trusted_proxies: Vec<IpAddr>,
     binary: PathBuf,
     socket: PathBuf,
@@ -64,14 +61,13 @@ pub(crate) struct RouterLink {
     generation: Mutex<u64>,
     table: Mutex<Table>,
     table_changed: Condvar,
-    port: AtomicU16,
     process: Mutex<Option<Arc<RouterProcess>>>,
 }
 
 impl RouterLink {
     pub(crate) fn new(options: &ServerOptions, home: &Home, as_root: bool) -> Self {
         Self {
-            listen: options.listen.clone(),
+            listeners: RouterListeners::new(options),
             trusted_proxies: options.trusted_proxies.clone(),
             binary: options.binary.clone(),
             socket: home.router_socket(),
@@ -83,14 +79,13 @@ impl RouterLink {
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
             table: Mutex::default(),
             table_changed: Condvar::new(),
-            port: AtomicU16::new(0),
             process: Mutex::default(),
         }
     }
 
     /// The port people use, once listeners are bound.
     pub(crate) fn port(&self) -> Option<u16> {
-        Some(self.port.load(Ordering::Relaxed)).filter(|port| *port != 0)
+        self.listeners.port(ListenerKind::Plain)
     }
 
     /// The router's process, while it lives.
@@ -104,10 +99,12 @@ impl RouterLink {
 
     /// The addresses it was told to listen on, with the port that was taken.
     pub(crate) fn listen(&self) -> Vec<String> {
-        let port = |address: &SocketAddr| {
-            if address.port() == 0 { self.port().unwrap_or(0) } else { address.port() }
-        };
-        self.listen.iter().map(|address| SocketAddr::new(address.ip(), port(address)).to_string()).collect()
+        self.listeners.addresses(ListenerKind::Plain)
+    }
+
+    /// The same for HTTPS.
+    pub(crate) fn listen_https(&self) -> Vec<String> {
+        self.listeners.addresses(ListenerKind::Tls)
     }
 
     /// Finds the router that lives, or binds the listeners and starts one.
@@ -119,14 +116,14 @@ impl RouterLink {
     /// [`ControlError::Listen`] when an address is taken by someone else.
     pub(crate) fn start(&self) -> Result<(), ControlError> {
         self.folders.prepare()?;
-        let Some(found) = self.adopt() else { return self.start_with(self.complete(Vec::new())?) };
+        let Some(found) = self.adopt() else { return self.start_with(self.listeners.complete(Vec::new())?) };
         if !found.is_draining && self.is_as_wanted(&found) {
-            self.note_port(&found.listeners);
+            self.listeners.note(&found.listeners);
             *self.launch.lock() = Some(self.launch_with(found.listeners, None)?);
             return Ok(());
         }
         // What cannot be bound is found out while the old one serves.
-        let listeners = self.complete(found.listeners)?;
+        let listeners = self.listeners.complete(found.listeners)?;
         if !found.is_draining {
             tracing::info!("the router is started again with other settings");
             // First, or a control that is killed here would leave two that route by different
@@ -140,37 +137,13 @@ impl RouterLink {
 
     /// Whether a router does what it was told: the same addresses, the same trust.
     fn is_as_wanted(&self, found: &Found) -> bool {
-        let is_wanted = |fd: &OwnedFd| self.listen.iter().any(|address| is_at(fd, *address));
-        let is_served = |address: &SocketAddr| found.listeners.iter().any(|fd| is_at(fd, *address));
-        found.listeners.iter().all(is_wanted)
-            && self.listen.iter().all(is_served)
+        self.listeners.are_served_by(&found.listeners)
             && found.trusted_proxies == self.trusted_proxies
             && found.state_dir == self.folders.table()
     }
 
-    /// The listeners of all wanted addresses: those of `held`, the others bound anew.
-    fn complete(&self, mut held: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, ControlError> {
-        let threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(8));
-        let mut listeners = Vec::new();
-        for address in &self.listen {
-            let (kept, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|fd| is_at(fd, *address));
-            held = others;
-            if !kept.is_empty() {
-                listeners.extend(kept);
-                continue;
-            }
-            let bound = bind_listeners(*address, threads).map_err(|source| {
-                let taken = source.kind() == std::io::ErrorKind::AddrInUse;
-                let holder = taken.then(|| port_holder::holder_of(*address)).flatten();
-                ControlError::Listen { address: address.to_string(), holder, source }
-            })?;
-            listeners.extend(bound);
-        }
-        Ok(listeners)
-    }
-
-    fn start_with(&self, listeners: Vec<OwnedFd>) -> Result<(), ControlError> {
-        self.note_port(&listeners);
+    fn start_with(&self, listeners: Vec<Listener>) -> Result<(), ControlError> {
+        self.listeners.note(&listeners);
         *self.client.lock() = None;
         let launch = self.launch_with(listeners, Some(self.bind_control()?))?;
         *self.launch.lock() = Some(launch);
@@ -214,7 +187,11 @@ impl RouterLink {
         Ok(bound.into())
     }
 
-    fn launch_with(&self, listeners: Vec<OwnedFd>, control: Option<OwnedFd>) -> Result<Launch, ControlError> {
+    fn launch_with(
+        &self,
+        listeners: Vec<Listener>,
+        control: Option<OwnedFd>,
+    ) -> Result<Launch, ControlError> {
         // A router that was adopted has the socket; until it dies there is nothing to start.
         let control = match control {
             Some(control) => control,
@@ -229,13 +206,6 @@ impl RouterLink {
             limits: dozen_router::Limits::default(),
         };
         Ok(Launch { listeners, control, settings })
-    }
-
-    fn note_port(&self, listeners: &[OwnedFd]) {
-        let address = listeners.first().and_then(|fd| rustix::net::getsockname(fd.as_fd()).ok());
-        if let Some(Ok(address)) = address.map(SocketAddr::try_from) {
-            self.port.store(address.port(), Ordering::Relaxed);
-        }
     }
 
     /// Lets the router, and nobody else, read what static sites are made of.
@@ -411,7 +381,7 @@ impl RouterLink {
 
 /// A router that an earlier control has left.
 struct Found {
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<Listener>,
     is_draining: bool,
     trusted_proxies: Vec<IpAddr>,
     state_dir: PathBuf,
@@ -434,13 +404,6 @@ fn ask_within<T>(
 ) -> Result<T, RouterError> {
     client.answer_within(limit)?;
     call(client)
-}
-
-/// Whether a listener is the one of an address that was asked for; port 0 is any port.
-fn is_at(listener: &OwnedFd, wanted: SocketAddr) -> bool {
-    let bound =
-        rustix::net::getsockname(listener.as_fd()).ok().and_then(|any| SocketAddr::try_from(any).ok());
-    bound.is_some_and(|bound| bound == wanted || (wanted.port() == 0 && bound.ip() == wanted.ip()))
 }
 
 /// Whether this is the control socket and not the stand-in of a router that was adopted.

@@ -37,6 +37,7 @@ impl Stand {
             home: home.path().join("home"),
             run: home.path().join("run"),
             listen: Vec::new(),
+            listen_https: Vec::new(),
             trusted_proxies: Vec::new(),
             domain: "localhost".into(),
             key_file: None,

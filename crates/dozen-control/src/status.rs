@@ -38,6 +38,7 @@ impl Control {
             router_pid: self.router.pid(),
             home: self.home.root().display().to_string(),
             listen: self.router.listen(),
+            listen_https: self.router.listen_https(),
             domain: self.options.domain.clone(),
             started_at: self.started_at,
             root: self.as_root(),

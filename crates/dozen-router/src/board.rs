@@ -171,6 +171,11 @@ impl Routes {
         }
     }
 
+    /// The hosts of the server itself.
+    pub(crate) fn bare_hosts(&self) -> impl Iterator<Item = &str> {
+        self.bare.iter().map(String::as_str)
+    }
+
     /// A stage by its `app/stage` name.
     pub(crate) fn stage(&self, name: &str) -> Option<&Arc<Stage>> {
         self.by_name.get(name)

@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{certificates::CertificateSet, route_table::RouteTable};
 
 use crate::{
     error::RouterError,
     fd_passing::{LineReader, send_line},
+    listen::Listener,
     protocol::{Answer, EndpointLoad, Request, RouterStatus},
 };
 
@@ -57,6 +58,15 @@ impl RouterClient {
         }
     }
 
+    /// Makes the router show these certificates, and returns once they are stored and every
+    /// handshake from then on shows them. Connections that are open stay as they are.
+    pub fn set_certificates(&mut self, set: &CertificateSet) -> Result<u64, RouterError> {
+        match self.ask(&Request::SetCertificates(set.clone()))?.0 {
+            Answer::CertificatesSwapped(generation) => Ok(generation),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// What each endpoint has in flight; one that is not listed has nothing.
     pub fn in_flight(&mut self) -> Result<BTreeMap<String, EndpointLoad>, RouterError> {
         match self.ask(&Request::InFlight {})?.0 {
@@ -66,9 +76,11 @@ impl RouterClient {
     }
 
     /// Copies of the public listeners, for a control that was restarted.
-    pub fn listeners(&mut self) -> Result<Vec<OwnedFd>, RouterError> {
+    pub fn listeners(&mut self) -> Result<Vec<Listener>, RouterError> {
         match self.ask(&Request::Listeners {})? {
-            (Answer::Listeners(count), fds) if count == fds.len() => Ok(fds),
+            (Answer::Listeners(kinds), fds) if kinds.len() == fds.len() => {
+                Ok(fds.into_iter().zip(kinds).map(|(socket, kind)| Listener { socket, kind }).collect())
+            }
             (other, _) => Err(unexpected(other)),
         }
     }

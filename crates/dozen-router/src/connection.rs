@@ -12,9 +12,10 @@ use std::{
 use http::{HeaderValue, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::sync::Notify;
 
 use crate::{
+    client_stream::ClientStream,
     guard::{ConnectionState, Guard},
     head_scan::MAX_HEAD,
     service,
@@ -30,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) address: HeaderValue,
     /// Whether it is a proxy whose word about its own client counts.
     pub(crate) is_trusted_proxy: bool,
+    /// Whether nobody on the way here could read or change what it sends.
+    pub(crate) is_tls: bool,
     /// The port it connected to.
     pub(crate) port: HeaderValue,
     requests: Cell<u64>,
@@ -40,6 +43,27 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The client at the other end of `stream`; `None` when the connection is gone already.
+    pub(crate) fn new(
+        room: Rc<Room>,
+        stream: &ClientStream,
+        peer: SocketAddr,
+        open: OpenConnection,
+    ) -> Option<Rc<Self>> {
+        let local = stream.local_addr().ok()?;
+        Some(Rc::new(Self {
+            is_trusted_proxy: room.trusted_proxies.contains(&peer.ip().to_canonical()),
+            room,
+            state: Arc::new(ConnectionState::default()),
+            address: address_header(peer),
+            is_tls: stream.is_tls(),
+            port: HeaderValue::from(local.port()),
+            requests: Cell::new(0),
+            first: Notify::new(),
+            open: RefCell::new(Some(open)),
+        }))
+    }
+
     /// The number of the next request, from 1.
     pub(crate) fn count_request(&self) -> u64 {
         self.requests.set(self.requests.get() + 1);
@@ -48,24 +72,24 @@ impl Client {
         }
         self.requests.get()
     }
+
+    /// At the drain: when the first request has begun. Of a connection that was accepted a moment
+    /// ago it may be on the way, and closing would lose it.
+    pub(crate) async fn may_be_told_to_end(&self) {
+        let mut stopping = self.room.stopping.clone();
+        // Only the end of the process closes the channel.
+        let _ = stopping.wait_for(|now| *now != Stopping::No).await;
+        if self.requests.get() == 0 {
+            self.first.notified().await;
+        }
+    }
 }
 
 /// Serves a connection to its end; at the drain it ends after the request in flight.
-pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, open: OpenConnection) {
-    let Ok(local) = stream.local_addr() else { return };
-    let state = Arc::new(ConnectionState::default());
-    let guard = Guard::new(stream, Arc::clone(&state), room.limits);
-    let mut stopping = room.stopping.clone();
-    let client = Rc::new(Client {
-        is_trusted_proxy: room.trusted_proxies.contains(&peer.ip().to_canonical()),
-        room,
-        state,
-        address: address_header(peer),
-        port: HeaderValue::from(local.port()),
-        requests: Cell::new(0),
-        first: Notify::new(),
-        open: RefCell::new(Some(open)),
-    });
+pub(crate) async fn serve(room: Rc<Room>, stream: ClientStream, peer: SocketAddr, open: OpenConnection) {
+    let limits = room.limits;
+    let Some(client) = Client::new(room, &stream, peer, open) else { return };
+    let guard = Guard::new(stream, Arc::clone(&client.state), limits);
     let answer = |request: Request<Incoming>| {
         let client = Rc::clone(&client);
         async move { Ok::<_, Infallible>(service::answer(client, request).await) }
@@ -76,18 +100,10 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
             .serve_connection(TokioIo::new(guard), service_fn(answer))
             .with_upgrades()
     );
-    let drained = async {
-        // Only the end of the process closes the channel.
-        let _ = stopping.wait_for(|now| *now != Stopping::No).await;
-        // Accepted a moment ago, its first request may be on the way: closing would lose it. A
-        // silent one ends by the time limit for heads.
-        if client.requests.get() == 0 {
-            client.first.notified().await;
-        }
-    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = drained => {
+        // A silent one ends by the time limit for heads.
+        () = client.may_be_told_to_end() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -22,9 +22,11 @@ use rustix::{net::sockopt::socket_peercred, process::geteuid};
 
 use crate::{
     board::Board,
+    certificates::Certificates,
     error::RouterError,
     fd_passing::{LineReader, send_line},
-    protocol::{Answer, Request, RouterStatus},
+    listen::Listener,
+    protocol::{Answer, ListenerStatus, Request, RouterStatus},
     status::Counters,
     table_file,
 };
@@ -38,7 +40,8 @@ const MAX_CLIENTS: usize = 16;
 pub(crate) struct ControlSocket {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) threads: usize,
     pub(crate) trusted_proxies: Arc<[IpAddr]>,
     pub(crate) state_dir: PathBuf,
@@ -92,10 +95,10 @@ impl ControlSocket {
         while let Some((line, _)) = lines.next_line()? {
             let answer = match serde_json::from_slice(&line) {
                 Ok(request) => self.answer(request),
-                Err(error) => Answer::Refused(error.to_string()),
+                Err(error) => Answer::Refused(unreadable(&line, &error)),
             };
             let fds: Vec<_> = match answer {
-                Answer::Listeners(_) => self.listeners.iter().map(OwnedFd::as_fd).collect(),
+                Answer::Listeners(_) => self.listeners.iter().map(|one| one.socket.as_fd()).collect(),
                 _ => Vec::new(),
             };
             send_line(stream, serde_json::to_vec(&answer)?, &fds)?;
@@ -112,17 +115,36 @@ impl ControlSocket {
                     Err(error) => Answer::Refused(with_source(&error)),
                 }
             }
+            Request::SetCertificates(set) => {
+                let generation = set.generation;
+                match self.certificates.set(set) {
+                    Ok(()) => Answer::CertificatesSwapped(generation),
+                    Err(error) => Answer::Refused(with_source(&error)),
+                }
+            }
             Request::InFlight {} => Answer::InFlight(self.board.in_flight()),
-            Request::Listeners {} => Answer::Listeners(self.listeners.len()),
-            Request::Status {} => Answer::Status(RouterStatus {
-                generation: self.board.routes().generation,
-                threads: self.threads,
-                held: self.board.held(),
-                trusted_proxies: self.trusted_proxies.to_vec(),
-                state_dir: self.state_dir.clone(),
-                ..self.counters.status()
-            }),
+            Request::Listeners {} => Answer::Listeners(self.listeners.iter().map(|one| one.kind).collect()),
+            Request::Status {} => Answer::Status(self.status()),
             Request::CloseUpgraded { endpoint } => Answer::Closing(self.board.close_upgraded(&endpoint)),
+        }
+    }
+
+    fn status(&self) -> RouterStatus {
+        let certificates = self.certificates.index();
+        let at = |one: &Listener| Some(ListenerStatus { address: one.address().ok()?, kind: one.kind });
+        // One for each thread.
+        let mut listeners: Vec<_> = self.listeners.iter().filter_map(at).collect();
+        listeners.dedup();
+        RouterStatus {
+            generation: self.board.routes().generation,
+            threads: self.threads,
+            held: self.board.held(),
+            trusted_proxies: self.trusted_proxies.to_vec(),
+            state_dir: self.state_dir.clone(),
+            listeners,
+            certificate_generation: certificates.generation,
+            certificates: certificates.len(),
+            ..self.counters.status()
         }
     }
 
@@ -136,6 +158,14 @@ impl ControlSocket {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a line; nothing of it is quoted where keys may be in it.
+fn unreadable(line: &[u8], error: &serde_json::Error) -> String {
+    if line.starts_with(br#"{"set_certificates""#) {
+        return format!("the certificates cannot be read (at byte {})", error.column());
+    }
+    error.to_string()
 }
 
 fn with_source(error: &dyn std::error::Error) -> String {

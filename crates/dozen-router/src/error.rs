@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use dozen_model::{hint::Hint, route_table::RouteTableError};
 
+use crate::certificate_index::CertificateError;
+
 /// Why the router could not start, or control could not talk to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +54,28 @@ pub enum RouterError {
     /// A different table has the same number.
     #[error("a different route table {0} is already in use")]
     Conflict(u64),
+    /// The certificates could not be stored.
+    #[error("could not store the certificates in `{}`", path.display())]
+    PersistCertificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate of a set is not one to show.
+    #[error("the certificates are not usable")]
+    Certificates(#[from] CertificateError),
+    /// The set is older than the one in use.
+    #[error("certificate set {offered} is older than the current {current}")]
+    StaleCertificates {
+        /// Its generation.
+        offered: u64,
+        /// The generation in use.
+        current: u64,
+    },
+    /// A different set has the same number.
+    #[error("a different certificate set {0} is already in use")]
+    OtherCertificates(u64),
     /// The router's control socket did not answer as it should.
     #[error("the router did not answer")]
     Unreachable(#[source] io::Error),

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 /// The most descriptors that one message carries; the kernel's limit is 253.
-pub(crate) const MAX_FDS: usize = 64;
+pub(crate) const MAX_FDS: usize = 250;
 /// The longest line; a table of ten thousand routes has about 5 MB.
 pub(crate) const MAX_LINE: usize = 32 << 20;
 

@@ -20,11 +20,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
 use crate::{
+    client_stream::ClientStream,
     head_scan::{Broken, HeadScan},
     options::Limits,
 };
@@ -60,7 +60,7 @@ impl ConnectionState {
 /// The stream of a client connection.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    stream: TcpStream,
+    stream: ClientStream,
     scan: HeadScan,
     body_broken: bool,
     state: Arc<ConnectionState>,
@@ -73,7 +73,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(stream: TcpStream, state: Arc<ConnectionState>, limits: Limits) -> Self {
+    pub(crate) fn new(stream: ClientStream, state: Arc<ConnectionState>, limits: Limits) -> Self {
         Self {
             stream,
             scan: HeadScan::new(),

@@ -110,9 +110,13 @@ pub(crate) fn to_app(
     headers.remove(PROXY);
     let told = if client.is_trusted_proxy { Forwarded::told_by(headers) } else { Forwarded::default() };
     strip_words_about_the_client(headers);
-    let port = told.port.unwrap_or_else(|| if told.https { HTTPS_PORT } else { client.port.clone() });
+    let is_https = told.https.unwrap_or(client.is_tls);
+    // Behind a proxy that took the TLS away our own port says nothing.
+    let port = told
+        .port
+        .unwrap_or_else(|| if is_https && !client.is_tls { HTTPS_PORT } else { client.port.clone() });
     headers.insert(X_FORWARDED_FOR, after(told.clients, &client.address));
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if told.https { "https" } else { "http" }));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if is_https { "https" } else { "http" }));
     headers.insert(X_FORWARDED_PORT, port);
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(X_FORWARDED_HOST, host);
@@ -134,7 +138,8 @@ pub(crate) fn to_app(
 struct Forwarded {
     /// The addresses before the proxy's own, the first client first.
     clients: Vec<u8>,
-    https: bool,
+    /// Whether that client spoke TLS; `None` when the proxy does not say.
+    https: Option<bool>,
     port: Option<HeaderValue>,
 }
 
@@ -153,8 +158,7 @@ impl Forwarded {
         let is_addresses = |b: &u8| b.is_ascii_hexdigit() || b".:[], ".contains(b);
         Self {
             clients: if clients.iter().all(is_addresses) { clients } else { Vec::new() },
-            https: only(&X_FORWARDED_PROTO)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https")),
+            https: only(&X_FORWARDED_PROTO).map(|value| value.as_bytes().eq_ignore_ascii_case(b"https")),
             port: only(&X_FORWARDED_PORT).filter(is_port).cloned(),
         }
     }
@@ -268,14 +272,14 @@ mod tests {
             ("x-forwarded-port", "8443"),
         ]);
         assert_eq!(good.0, "10.0.0.1, ::1, 127.0.0.1");
-        assert_eq!((good.1, good.2), (true, Some(HeaderValue::from_static("8443"))));
+        assert_eq!((good.1, good.2), (Some(true), Some(HeaderValue::from_static("8443"))));
         let bad = told(&[
             ("x-forwarded-for", "10.0.0.1<script>"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-port", "80a"),
         ]);
-        assert_eq!(bad, (HeaderValue::from_static("127.0.0.1"), false, None));
+        assert_eq!(bad, (HeaderValue::from_static("127.0.0.1"), None, None));
     }
 
     #[test]

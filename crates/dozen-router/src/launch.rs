@@ -24,13 +24,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::RouterError,
     fd_passing::{LineReader, send_line},
+    listen::{Listener, ListenerKind},
     options::{DropTo, Limits, RouterOptions},
 };
 
 /// What a router needs besides its sockets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LaunchSettings {
-    /// Where the last route table is kept.
+    /// Where the last route table and the certificates are kept.
     pub state_dir: PathBuf,
     /// Below which access logs are written.
     pub access_dir: PathBuf,
@@ -44,12 +45,20 @@ pub struct LaunchSettings {
     pub limits: Limits,
 }
 
+/// The one line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line<Settings> {
+    settings: Settings,
+    /// Of the descriptors that follow the control socket's, in order.
+    listeners: Vec<ListenerKind>,
+}
+
 /// A router about to be started. Control keeps it: a router that died is started again with the
 /// same listeners, and connections wait in their queues meanwhile.
 #[derive(Debug)]
 pub struct Launch {
     /// From [`bind_listeners`](crate::bind_listeners).
-    pub listeners: Vec<OwnedFd>,
+    pub listeners: Vec<Listener>,
     /// The bound and listening unix socket of the control protocol.
     pub control: OwnedFd,
     /// The rest.
@@ -65,9 +74,10 @@ impl Launch {
         // The command keeps the other end open until it is dropped; a timeout bounds the send.
         command.stdin(std::process::Stdio::null());
         ours.set_write_timeout(Some(Duration::from_secs(10)))?;
-        let line = serde_json::to_vec(&self.settings)?;
+        let kinds = self.listeners.iter().map(|listener| listener.kind).collect();
+        let line = serde_json::to_vec(&Line { settings: &self.settings, listeners: kinds })?;
         let mut fds = vec![self.control.as_fd()];
-        fds.extend(self.listeners.iter().map(OwnedFd::as_fd));
+        fds.extend(self.listeners.iter().map(|listener| listener.socket.as_fd()));
         match send_line(&ours, line, &fds) {
             Ok(()) => Ok(child),
             Err(error) => {
@@ -94,13 +104,13 @@ fn receive_from(stream: &UnixStream) -> io::Result<RouterOptions> {
     let Some((line, fds)) = LineReader::new(stream).next_line()? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let settings: LaunchSettings = serde_json::from_slice(&line)?;
+    let Line { settings, listeners: kinds } = serde_json::from_slice::<Line<LaunchSettings>>(&line)?;
     let mut fds = fds.into_iter();
-    let Some(control) = fds.next() else {
+    let Some(control) = fds.next().filter(|_| fds.len() == kinds.len()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, RouterError::NoListener));
     };
     Ok(RouterOptions {
-        listeners: fds.collect(),
+        listeners: fds.zip(kinds).map(|(socket, kind)| Listener { socket, kind }).collect(),
         control,
         state_dir: settings.state_dir,
         access_dir: settings.access_dir,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// The queue of connections nobody has accepted yet; the kernel caps it at `net.core.somaxconn`.
@@ -14,12 +15,44 @@ const BACKLOG: i32 = 4096;
 /// Silence after which the kernel asks whether the client is still there.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// What clients speak on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerKind {
+    /// HTTP/1.1.
+    Plain,
+    /// TLS, and in it HTTP/2 or HTTP/1.1.
+    Tls,
+}
+
+/// A public listener: a bound and listening TCP socket, and what clients speak on it.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// What clients speak on it.
+    pub kind: ListenerKind,
+}
+
+impl Listener {
+    /// A listener for the same connections.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, kind: self.kind })
+    }
+
+    /// The address it is bound to.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        let address = SockRef::from(&self.socket).local_addr()?;
+        address.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
 /// Binds `count` listeners to one address, one for each thread of the router.
 ///
 /// They share the port with `SO_REUSEPORT`, which would also share it with any other process of
 /// this user that does the same. So the port is first taken alone: `AddrInUse` means that somebody
 /// else listens. With port 0 all get the same free port. All are close-on-exec.
-pub fn bind_listeners(addr: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
+pub fn bind_listeners(addr: SocketAddr, kind: ListenerKind, count: usize) -> io::Result<Vec<Listener>> {
     let alone = bind(addr, false)?;
     alone.listen(1)?;
     let addr = alone
@@ -30,7 +63,7 @@ pub fn bind_listeners(addr: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>
     let listen = |_| {
         let socket = bind(addr, true)?;
         socket.listen(BACKLOG)?;
-        Ok(socket.into())
+        Ok(Listener { socket: socket.into(), kind })
     };
     (0..count.max(1)).map(listen).collect()
 }
@@ -47,7 +80,7 @@ fn bind(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A listener that was handed over, ready for tokio.
+/// The socket of a listener that was handed over, ready for tokio.
 ///
 /// Accepted sockets inherit its options: small answers leave at once, and a client that vanished
 /// without a word is noticed even on an upgraded connection, which has no time limit.
@@ -69,20 +102,19 @@ mod tests {
     fn a_port_that_somebody_else_listens_on_is_refused() {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let other = TcpListener::bind(free).unwrap();
-        let refused = bind_listeners(other.local_addr().unwrap(), 2).unwrap_err();
+        let refused = bind_listeners(other.local_addr().unwrap(), ListenerKind::Plain, 2).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
 
-        let ours = bind_listeners(free, 2).unwrap();
-        let shared = TcpListener::from(ours[0].try_clone().unwrap()).local_addr().unwrap();
-        let refused = bind_listeners(shared, 2).unwrap_err();
+        let ours = bind_listeners(free, ListenerKind::Plain, 2).unwrap();
+        let shared = ours[0].address().unwrap();
+        let refused = bind_listeners(shared, ListenerKind::Plain, 2).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse, "SO_REUSEPORT must not let a second server in");
     }
 
     #[test]
     fn all_listeners_share_one_port() {
-        let all = bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), 3).unwrap();
-        let ports: Vec<_> =
-            all.into_iter().map(|fd| TcpListener::from(fd).local_addr().unwrap().port()).collect();
+        let all = bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), ListenerKind::Tls, 3).unwrap();
+        let ports: Vec<_> = all.iter().map(|listener| listener.address().unwrap().port()).collect();
         assert!(ports.len() == 3 && ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::RouterError, launch::Launch};
+use crate::{error::RouterError, launch::Launch, listen::Listener};
 
 /// The uid and gid that a router started as root continues as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +18,12 @@ pub struct DropTo {
 /// Everything that a router is started with; it reads no environment.
 #[derive(Debug)]
 pub struct RouterOptions {
-    /// Bound and listening TCP sockets; each gets a thread of its own, up to eight, the rest are
-    /// spread over them.
-    pub listeners: Vec<OwnedFd>,
+    /// Bound and listening TCP sockets. There are as many threads as the address with the most of
+    /// them has, up to eight; each address is spread over all of them.
+    pub listeners: Vec<Listener>,
     /// The bound and listening unix socket on which control speaks.
     pub control: OwnedFd,
-    /// Where the last route table is kept; the router's uid must be able to write it.
+    /// Where the last route table and certificates are kept; the router's uid must be able to write it.
     pub state_dir: PathBuf,
     /// Below which access logs are written, a folder for each app and stage.
     pub access_dir: PathBuf,
@@ -48,7 +48,7 @@ impl RouterOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// For a whole request head.
+    /// For a whole request head, and for a TLS handshake.
     pub header_read: Duration,
     /// For a client connection without a request.
     pub keep_alive: Duration,

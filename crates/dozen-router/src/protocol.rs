@@ -3,10 +3,16 @@
 //! Requests are objects with one key, such as `{"set_table": {…}}` or `{"in_flight": {}}`; so are
 //! the answers. Only root and the router's own user may speak it.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{certificates::CertificateSet, route_table::RouteTable};
 use serde::{Deserialize, Serialize};
+
+use crate::listen::ListenerKind;
 
 /// What control asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -14,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Request {
     /// Route by this table; answered once it is on disk and every thread routes by it.
     SetTable(RouteTable),
+    /// Show these certificates; answered once they are on disk and every handshake shows them.
+    SetCertificates(CertificateSet),
     /// How many requests each endpoint has.
     InFlight {},
     /// Copies of the public listeners.
@@ -30,10 +38,12 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// The generation that is now routed by.
     Swapped(u64),
+    /// The generation of the certificates that are now shown.
+    CertificatesSwapped(u64),
     /// Endpoint id to load.
     InFlight(BTreeMap<String, EndpointLoad>),
-    /// How many descriptors came along.
-    Listeners(usize),
+    /// What clients speak on the listeners whose descriptors came along, in their order.
+    Listeners(Vec<ListenerKind>),
     /// The status.
     Status(RouterStatus),
     /// How many connections were told to end.
@@ -98,4 +108,31 @@ pub struct RouterStatus {
     /// Where it stores its table.
     #[serde(default)]
     pub state_dir: PathBuf,
+    /// Its public listeners.
+    #[serde(default)]
+    pub listeners: Vec<ListenerStatus>,
+    /// The generation of the certificates in use; 0 before the first.
+    #[serde(default)]
+    pub certificate_generation: u64,
+    /// How many certificates it has.
+    #[serde(default)]
+    pub certificates: usize,
+    /// TLS handshakes completed since the start.
+    #[serde(default)]
+    pub tls_handshakes: u64,
+    /// Those of them that went on with an earlier session.
+    #[serde(default)]
+    pub tls_resumed: u64,
+    /// TLS handshakes that failed.
+    #[serde(default)]
+    pub tls_failures: u64,
+}
+
+/// A public listener of the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What clients speak there.
+    pub kind: ListenerKind,
 }

@@ -7,7 +7,6 @@
 
 use std::{
     net::IpAddr,
-    os::fd::OwnedFd,
     process::ExitCode,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
@@ -22,13 +21,15 @@ use tokio::{
 use crate::{
     access_files::{self, AccessFiles},
     board::Board,
+    certificates::Certificates,
     control_socket::ControlSocket,
     error::RouterError,
-    listen,
+    listen::{self, Listener},
     options::RouterOptions,
     privilege,
     status::Counters,
     table_file,
+    tls::Tls,
     worker::{Stopping, Worker},
 };
 
@@ -49,15 +50,13 @@ pub fn router_main(options: RouterOptions) -> ExitCode {
 }
 
 fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
-    let listeners = options.listeners.len();
-    if listeners == 0 {
-        return Err(RouterError::NoListener);
-    }
+    let threads = threads_for(&options.listeners).ok_or(RouterError::NoListener)?;
     privilege::give_up_root(options.drop_to)?;
     let descriptors = privilege::raise_descriptor_limit();
-    let threads = listeners.min(MAX_THREADS);
     let board = Arc::new(Board::empty());
     load_table(&options, &board);
+    let certificates = Arc::new(Certificates::load(&options.state_dir));
+    let tls = Arc::new(Tls::new(Arc::clone(&certificates), Arc::clone(&board))?);
     let counters = Arc::new(Counters::default());
     let (files, log_writer) = access_files::start(AccessFiles {
         dir: options.access_dir.clone(),
@@ -77,6 +76,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         counters: Arc::clone(&counters),
         limits: options.limits,
         trusted_proxies: Arc::clone(&trusted_proxies),
+        tls: Arc::clone(&tls),
         files: files.clone(),
         stopping: stopping.clone(),
         // Each client connection may need one to an app; the rest is for files and the like.
@@ -88,6 +88,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let control = ControlSocket {
         board: Arc::clone(&board),
         counters: Arc::clone(&counters),
+        certificates,
         listeners: options.listeners,
         threads,
         trusted_proxies: Arc::clone(&trusted_proxies),
@@ -118,7 +119,15 @@ fn load_table(options: &RouterOptions, board: &Board) {
     }
 }
 
-fn share(listeners: &[OwnedFd], threads: usize) -> std::io::Result<Vec<Vec<OwnedFd>>> {
+/// One for each listener of the address that has the most; `None` without any.
+fn threads_for(listeners: &[Listener]) -> Option<usize> {
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address().ok()).collect();
+    let at = |address| addresses.iter().filter(|other| *other == address).count();
+    addresses.iter().map(at).max().map(|most| most.min(MAX_THREADS))
+}
+
+/// Spreads each address over all threads; those of one address follow each other.
+fn share(listeners: &[Listener], threads: usize) -> std::io::Result<Vec<Vec<Listener>>> {
     let mut shares: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
     for (index, listener) in listeners.iter().enumerate() {
         shares[index % threads].push(listener.try_clone()?);
@@ -128,16 +137,17 @@ fn share(listeners: &[OwnedFd], threads: usize) -> std::io::Result<Vec<Vec<Owned
 
 fn start_workers(
     workers: Vec<Worker>,
-    shares: Vec<Vec<OwnedFd>>,
+    shares: Vec<Vec<Listener>>,
     ended: &mpsc::UnboundedSender<()>,
 ) -> Result<Vec<JoinHandle<()>>, RouterError> {
-    let start = |(worker, share): (Worker, Vec<OwnedFd>)| {
+    let start = |(worker, share): (Worker, Vec<Listener>)| {
         let ended = ended.clone();
         thread::Builder::new().name("router".into()).spawn(move || {
             // Told on unwinding as well.
             let _told = ToldAtEnd(ended);
             let served = worker.block_on(async |room| {
-                let listeners = share.into_iter().map(listen::adopt).collect::<Result<Vec<_>, _>>()?;
+                let adopt = |one: Listener| Ok((listen::adopt(one.socket)?, one.kind));
+                let listeners = share.into_iter().map(adopt).collect::<std::io::Result<Vec<_>>>()?;
                 room.serve(listeners).await;
                 Ok(())
             });

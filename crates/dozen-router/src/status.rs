@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::{protocol::RouterStatus, refusals::Refusals};
+use crate::{protocol::RouterStatus, refusals::Refusals, telling::Telling};
 
 /// Counters since the start of the process.
 #[derive(Debug, Default)]
@@ -14,6 +14,16 @@ pub(crate) struct Counters {
     pub(crate) replayed: AtomicU64,
     pub(crate) dropped_lines: AtomicU64,
     pub(crate) draining: AtomicBool,
+    pub(crate) tls: TlsCounters,
+}
+
+/// What is counted of TLS handshakes.
+#[derive(Debug, Default)]
+pub(crate) struct TlsCounters {
+    pub(crate) handshakes: AtomicU64,
+    pub(crate) resumed: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) telling: Telling,
 }
 
 impl Counters {
@@ -33,6 +43,9 @@ impl Counters {
             replayed: self.replayed.load(Relaxed),
             dropped_lines: self.dropped_lines.load(Relaxed),
             draining: self.draining.load(Relaxed),
+            tls_handshakes: self.tls.handshakes.load(Relaxed),
+            tls_resumed: self.tls.resumed.load(Relaxed),
+            tls_failures: self.tls.failures.load(Relaxed),
             ..RouterStatus::default()
         }
     }

@@ -21,12 +21,15 @@ use tokio::{
 use crate::{
     access_log::{AccessLog, Batch},
     board::Board,
+    client_stream::ClientStream,
     connection,
+    listen::ListenerKind,
     options::Limits,
     pool::Pool,
     request_id::RequestIds,
     status::Counters,
     telling::Telling,
+    tls::{self, Tls},
 };
 
 /// Connections that could not be accepted.
@@ -47,6 +50,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) files: SyncSender<Batch>,
     pub(crate) stopping: watch::Receiver<Stopping>,
     pub(crate) max_connections: usize,
@@ -59,6 +63,7 @@ pub(crate) struct Room {
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) pool: Pool,
     pub(crate) log: Rc<AccessLog>,
     pub(crate) ids: RequestIds,
@@ -103,6 +108,7 @@ impl Worker {
                 counters: self.counters,
                 limits: self.limits,
                 trusted_proxies: self.trusted_proxies,
+                tls: self.tls,
                 stopping: self.stopping,
                 cut: watch::Sender::new(false),
                 max_connections: self.max_connections,
@@ -122,9 +128,9 @@ impl Worker {
 impl Room {
     /// Accepts on `listeners` until the drain, and returns when all connections are done or the
     /// drain limit has passed.
-    pub(crate) async fn serve(self: Rc<Self>, listeners: Vec<TcpListener>) {
-        let accepting: Vec<_> =
-            listeners.into_iter().map(|listener| spawn_local(Rc::clone(&self).accept(listener))).collect();
+    pub(crate) async fn serve(self: Rc<Self>, listeners: Vec<(TcpListener, ListenerKind)>) {
+        let accept = |(listener, kind)| spawn_local(Rc::clone(&self).accept(listener, kind));
+        let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
         for task in accepting {
             // It ends at the drain; a panic in it ends this thread's part of the port, so say so.
             if let Err(error) = task.await {
@@ -139,7 +145,7 @@ impl Room {
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: TcpListener) {
+    async fn accept(self: Rc<Self>, listener: TcpListener, kind: ListenerKind) {
         let mut stopping = self.stopping.clone();
         loop {
             while self.open.get() >= self.max_connections {
@@ -153,7 +159,7 @@ impl Room {
                 _ = stopping.wait_for(|now| *now != Stopping::No) => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.start(stream, peer),
+                Ok((stream, peer)) => self.start(stream, peer, kind),
                 // Out of descriptors or memory: those that are open go first.
                 Err(error) => {
                     if let Some(untold) = UNACCEPTED.turn() {
@@ -165,10 +171,16 @@ impl Room {
         }
     }
 
-    fn start(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr) {
+    fn start(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr, kind: ListenerKind) {
         Counters::count(&self.counters.connections);
         let open = OpenConnection::count(self);
-        spawn_local(connection::serve(Rc::clone(self), stream, peer, open));
+        let room = Rc::clone(self);
+        match kind {
+            ListenerKind::Plain => {
+                spawn_local(connection::serve(room, ClientStream::Tcp(stream), peer, open))
+            }
+            ListenerKind::Tls => spawn_local(tls::serve(room, stream, peer, open)),
+        };
     }
 
     async fn all_closed(&self) {

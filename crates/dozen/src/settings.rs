@@ -53,6 +53,7 @@ pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
     ("DOZEN_APP", "the Git remote `dozen`", "App that a verb means"),
     ("DOZEN_STAGE", "`production`", "Stage that a verb means"),
     ("DOZEN_LISTEN", "`127.0.0.1:1212`", "Addresses the router listens on, with commas between them"),
+    ("DOZEN_LISTEN_HTTPS", "none", "Addresses the router listens on for HTTPS, with commas between them"),
     ("DOZEN_DOMAIN", "`localhost`", "Base domain: apps answer at `APP.DOMAIN`"),
     (
         "DOZEN_TRUSTED_PROXIES",

@@ -164,6 +164,9 @@ pub struct ServerInfo {
     pub home: String,
     /// Addresses the router listens on.
     pub listen: Vec<String>,
+    /// Addresses the router listens on for HTTPS.
+    #[serde(default)]
+    pub listen_https: Vec<String>,
     /// Base domain: apps answer at `APP.DOMAIN`.
     pub domain: String,
     /// Start of control, unix seconds.

@@ -9,11 +9,14 @@ use std::{
 };
 
 use dozen_model::{
+    certificates::{Certificate, CertificateSet},
     names::StageName,
     release::ReleaseNumber,
     route_table::{Endpoint, EndpointAddress, Hold, RouteTable, StageRoute, Target},
 };
-use dozen_router::{DropTo, Launch, LaunchSettings, Limits, bind_listeners, client::RouterClient};
+use dozen_router::{
+    DropTo, Launch, LaunchSettings, Limits, ListenerKind, bind_listeners, client::RouterClient,
+};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -22,10 +25,13 @@ use crate::browser::{Browser, Reply};
 /// A running router; it is killed at the end of its test.
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
+    /// The address for HTTPS.
+    pub(crate) tls: SocketAddr,
     pub(crate) dir: TempDir,
     launch: Launch,
     child: Mutex<Child>,
     generation: AtomicU64,
+    certificate_generation: AtomicU64,
 }
 
 impl Host {
@@ -68,8 +74,10 @@ impl Host {
                 chown(dir.path().join(path), Some(to.uid), Some(to.gid)).unwrap();
             }
         }
-        let listeners = bind_listeners(([127, 0, 0, 1], 0).into(), 2).unwrap();
-        let address = std::net::TcpListener::from(listeners[0].try_clone().unwrap()).local_addr().unwrap();
+        let bind = |kind| bind_listeners(([127, 0, 0, 1], 0).into(), kind, 2).unwrap();
+        let mut listeners = bind(ListenerKind::Plain);
+        listeners.extend(bind(ListenerKind::Tls));
+        let [address, tls] = [0, 2].map(|index| listeners[index].address().unwrap());
         let launch = Launch {
             listeners,
             control: UnixListener::bind(dir.path().join("control")).unwrap().into(),
@@ -82,7 +90,8 @@ impl Host {
             },
         };
         let child = Mutex::new(spawn(&launch));
-        Self { address, dir, launch, child, generation: AtomicU64::new(0) }
+        let [generation, certificate_generation] = [const { AtomicU64::new(0) }; 2];
+        Self { address, tls, dir, launch, child, generation, certificate_generation }
     }
 
     pub(crate) fn client(&self) -> RouterClient {
@@ -96,8 +105,25 @@ impl Host {
         assert_eq!(self.client().set_table(&table).unwrap(), generation);
     }
 
+    /// Shows these certificates from now on, and nothing else.
+    pub(crate) fn show(&self, certificates: Vec<Certificate>) {
+        self.set_certificates(|set| set.certificates = certificates);
+    }
+
+    /// Gives the router a new set of certificates and challenges, made by `fill`.
+    pub(crate) fn set_certificates(&self, fill: impl FnOnce(&mut CertificateSet)) {
+        let generation = self.certificate_generation.fetch_add(1, SeqCst) + 1;
+        let mut set = CertificateSet { generation, ..CertificateSet::default() };
+        fill(&mut set);
+        assert_eq!(self.client().set_certificates(&set).unwrap(), generation);
+    }
+
     pub(crate) fn browser(&self) -> Browser {
-        Browser::connect(self.address)
+        self.browser_at(self.address)
+    }
+
+    pub(crate) fn browser_at(&self, address: SocketAddr) -> Browser {
+        Browser::connect(address)
     }
 
     pub(crate) fn get(&self, host: &str, path: &str) -> Reply {

@@ -2,14 +2,13 @@
 
 use std::{
     io::Write as _,
-    net::TcpListener,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use dozen_model::route_table::RouteTable;
-use dozen_router::DropTo;
+use dozen_router::{DropTo, ListenerKind};
 use parking_lot::Mutex;
 
 use crate::{
@@ -57,10 +56,14 @@ fn a_new_control_gets_copies_of_the_listeners() {
     let (host, app) = (Host::start(), App::says("x"));
     host.route(vec![stage("one", &[("1", app.address)])]);
     let copies = host.client().listeners().unwrap();
-    assert_eq!(copies.len(), 2);
+    assert_eq!(copies.len(), 4);
     for copy in copies {
-        assert_eq!(TcpListener::from(copy).local_addr().unwrap(), host.address);
+        let address = if copy.kind == ListenerKind::Tls { host.tls } else { host.address };
+        assert_eq!(copy.address().unwrap(), address);
     }
+    let listeners = host.client().status().unwrap().listeners;
+    let named: Vec<_> = listeners.iter().map(|one| (one.address, one.kind)).collect();
+    assert_eq!(named, [(host.address, ListenerKind::Plain), (host.tls, ListenerKind::Tls)]);
 }
 
 #[test]

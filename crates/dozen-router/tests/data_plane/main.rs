@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 mod app;
+mod authority;
 mod browser;
 mod delivery;
 mod framing;
@@ -11,3 +12,4 @@ mod lifetime;
 mod routing;
 mod static_files;
 mod streaming;
+mod tls;

@@ -19,6 +19,10 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub(crate) listen: Vec<String>,
 
+    /// Address the router listens on for HTTPS, may be given several times [default: none]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(crate) listen_https: Vec<String>,
+
     /// Base domain: apps answer at `APP.DOMAIN` [default: localhost]
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) domain: Option<Domain>,
@@ -41,6 +45,8 @@ pub(crate) struct ServerSettings {
     pub(crate) run: PathBuf,
     /// Addresses the router listens on.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Addresses the router listens on for HTTPS.
+    pub(crate) listen_https: Vec<SocketAddr>,
     /// Proxies before the router whose word about the client counts.
     pub(crate) trusted_proxies: Vec<IpAddr>,
     /// Base domain.
@@ -70,6 +76,9 @@ impl ServerFlags {
         if !self.listen.is_empty() {
             variables.push(("DOZEN_LISTEN", self.listen.join(",").into()));
         }
+        if !self.listen_https.is_empty() {
+            variables.push(("DOZEN_LISTEN_HTTPS", self.listen_https.join(",").into()));
+        }
         if !self.trusted_proxy.is_empty() {
             let proxies: Vec<String> = self.trusted_proxy.iter().map(IpAddr::to_string).collect();
             variables.push(("DOZEN_TRUSTED_PROXIES", proxies.join(",").into()));
@@ -94,10 +103,12 @@ impl ServerSettings {
         caller: &Caller,
     ) -> Result<Self, SettingsError> {
         let listen = match flags.listen.as_slice() {
-            [] => {
-                env.text("DOZEN_LISTEN")?.unwrap_or("127.0.0.1:1212").split(',').map(str::to_owned).collect()
-            }
-            named => named.to_vec(),
+            [] => env.text("DOZEN_LISTEN")?.unwrap_or("127.0.0.1:1212").to_owned(),
+            named => named.join(","),
+        };
+        let listen_https = match flags.listen_https.as_slice() {
+            [] => env.text("DOZEN_LISTEN_HTTPS")?.unwrap_or_default().to_owned(),
+            named => named.join(","),
         };
         let trusted_proxies = match flags.trusted_proxy.as_slice() {
             [] => proxies(env.text("DOZEN_TRUSTED_PROXIES")?.unwrap_or_default())?,
@@ -118,7 +129,8 @@ impl ServerSettings {
         Ok(Self {
             home: common.home.clone(),
             run: common.run.clone(),
-            listen: listen.iter().map(|text| address(text.trim())).collect::<Result<_, _>>()?,
+            listen: listen.split(',').map(|text| address(text.trim())).collect::<Result<_, _>>()?,
+            listen_https: addresses(&listen_https)?,
             trusted_proxies,
             domain: domain.to_string(),
             key_file,
@@ -142,6 +154,12 @@ impl ServerSettings {
 fn proxies(text: &str) -> Result<Vec<IpAddr>, SettingsError> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let address = |word: &str| word.parse().map_err(|source| SettingsError::Proxy { source });
+    words.map(address).collect()
+}
+
+/// Addresses to listen on, or none.
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, SettingsError> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.map(address).collect()
 }
 
@@ -187,6 +205,13 @@ mod tests {
         assert_eq!(proxies("127.0.0.1, ::1").unwrap().len(), 2);
         assert!(proxies("").unwrap().is_empty());
         assert!(proxies("127.0.0.1:80").is_err() && proxies("front.example.org").is_err());
+    }
+
+    #[test]
+    fn https_is_listened_for_where_it_was_asked_for() {
+        assert!(addresses("").unwrap().is_empty());
+        assert_eq!(addresses("127.0.0.1:443, [::1]:443").unwrap().len(), 2);
+        assert!(addresses("127.0.0.1:443,nowhere").is_err());
     }
 
     #[test]

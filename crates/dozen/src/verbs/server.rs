@@ -170,13 +170,17 @@ async fn status(json: bool, session: &Session) -> Result<ExitStatus, CliError> {
         return Ok(ExitStatus::Success);
     }
     let router = info.router_pid.map_or_else(|| "being restarted".to_owned(), |pid| format!("pid {pid}"));
+    let mut listens = info.listen.join(" ");
+    if !info.listen_https.is_empty() {
+        listens = format!("{listens}, HTTPS {}", info.listen_https.join(" "));
+    }
     let mut table = Table::default();
     for (label, value) in [
         ("server", control.address().to_string()),
         ("version", format!("{} (this is {})", info.version, env!("CARGO_PKG_VERSION"))),
         ("control", format!("pid {}, for {}", info.pid, span(now() - info.started_at))),
         ("router", router),
-        ("listens on", info.listen.join(" ")),
+        ("listens on", listens),
         ("domain", info.domain),
         ("state", info.home),
         ("runs as", if info.root { "root" } else { "an ordinary user" }.to_owned()),

@@ -8,10 +8,12 @@ fn the_unit_can_be_looked_at_first() {
     let words = ["server", "install", "--print", "--listen", "127.0.0.1:80", "--domain", "apps.example.org"];
     let mut command = host.command(&words);
     command.env("DOZEN_LOG", "warn").env("SECRET", "x");
+    command.env("DOZEN_LISTEN_HTTPS", "127.0.0.1:443,[::1]:443");
     command.env("npm_config_//r.example/:_authToken", "t0ken");
     let unit = ran(command).out;
     for line in [
         "Environment=\"DOZEN_LISTEN=127.0.0.1:80\"",
+        "Environment=\"DOZEN_LISTEN_HTTPS=127.0.0.1:443,[::1]:443\"",
         "Environment=\"DOZEN_DOMAIN=apps.example.org\"",
         "Environment=\"DOZEN_LOG=warn\"",
         "KillMode=process",

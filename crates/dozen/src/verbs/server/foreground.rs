@@ -39,6 +39,7 @@ fn run_control(settings: ServerSettings) -> Result<(), CliError> {
         home: settings.home,
         run: settings.run,
         listen: settings.listen,
+        listen_https: settings.listen_https,
         trusted_proxies: settings.trusted_proxies,
         domain: settings.domain,
         key_file: settings.key_file,

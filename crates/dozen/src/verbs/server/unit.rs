@@ -72,6 +72,10 @@ fn own_settings(settings: &ServerSettings) -> Vec<String> {
         setting("DOZEN_DOMAIN", OsStr::new(&settings.domain)),
         setting("PATH", &settings.path),
     ];
+    if !settings.listen_https.is_empty() {
+        let listen: Vec<String> = settings.listen_https.iter().map(ToString::to_string).collect();
+        environment.push(setting("DOZEN_LISTEN_HTTPS", OsStr::new(&listen.join(","))));
+    }
     if !settings.trusted_proxies.is_empty() {
         let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
         environment.push(setting("DOZEN_TRUSTED_PROXIES", OsStr::new(&proxies.join(","))));

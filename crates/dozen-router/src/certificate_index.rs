@@ -1,0 +1,213 @@
+//! The certificates of one set, found by name without looking at more than two entries.
+//!
+//! A set is taken whole or not at all: a key that cannot be read, or that is not its certificate's,
+//! refuses it and leaves the one in use. Whether a certificate is valid in time and trusted by
+//! somebody is not asked: control and the clients do.
+//!
+//! Start reading at [`CertificateIndex::find`].
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use dozen_model::certificates::{Certificate, CertificateName, CertificateSet};
+use rustls::{
+    crypto::aws_lc_rs::sign::any_supported_type,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+
+/// Why a certificate of a set cannot be shown. No variant holds a part of a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// The chain's PEM text.
+    #[error("the chain of the certificate for `{0}` is not PEM, or holds no certificate")]
+    Chain(String),
+    /// The key's PEM text, or its kind.
+    #[error(
+        "the key of the certificate for `{0}` cannot be used: it takes an ECDSA, Ed25519 or RSA key in PEM"
+    )]
+    Key(String),
+    /// They do not belong together.
+    #[error("the key is not the one of the certificate for `{0}`")]
+    OtherKey(String),
+}
+
+/// A certificate as handshakes show it.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) key: Arc<CertifiedKey>,
+    names: Vec<CertificateName>,
+}
+
+impl Shown {
+    /// Whether a client that was shown it may ask for `host`, in lower case and without a final dot.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        self.names.iter().any(|name| name.covers(host))
+    }
+}
+
+/// The index of one set.
+#[derive(Debug, Default)]
+pub(crate) struct CertificateIndex {
+    pub(crate) generation: u64,
+    /// In the set's order.
+    all: Vec<Arc<Shown>>,
+    exact: HashMap<String, Arc<Shown>>,
+    /// By the part behind `*.`.
+    wildcard: HashMap<String, Arc<Shown>>,
+    /// For TLS-ALPN-01.
+    challenges: HashMap<String, Arc<CertifiedKey>>,
+    /// For HTTP-01: token to answer.
+    answers: HashMap<String, Bytes>,
+}
+
+impl CertificateIndex {
+    /// Reads all certificates of a set.
+    pub(crate) fn of(set: CertificateSet) -> Result<Self, CertificateError> {
+        let mut index = Self { generation: set.generation, ..Self::default() };
+        for certificate in set.certificates {
+            let key = read(&certificate)?;
+            let shown = Arc::new(Shown { key, names: certificate.names });
+            for name in &shown.names {
+                let (map, part) = match name.wildcard_of() {
+                    None => (&mut index.exact, name.as_str()),
+                    Some(parent) => (&mut index.wildcard, parent),
+                };
+                map.entry(part.to_owned()).or_insert_with(|| Arc::clone(&shown));
+            }
+            index.all.push(shown);
+        }
+        for certificate in set.tls_challenges {
+            let key = read(&certificate)?;
+            let names = certificate.names.into_iter().map(|name| (name.into(), Arc::clone(&key)));
+            index.challenges.extend(names);
+        }
+        let answers = set.http_challenges.into_iter();
+        index.answers = answers.map(|challenge| (challenge.token, challenge.answer.into())).collect();
+        Ok(index)
+    }
+
+    /// The certificate for a name (lower case, no final dot): its own before a wildcard's.
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Shown>> {
+        self.exact.get(name).or_else(|| self.wildcard.get(name.split_once('.')?.1))
+    }
+
+    /// The certificate of the server at `host`, or else the one of what lies below it.
+    pub(crate) fn find_at_or_below(&self, host: &str) -> Option<&Arc<Shown>> {
+        self.find(host).or_else(|| self.wildcard.get(host))
+    }
+
+    /// The certificate that proves to an ACME server who answers for a name.
+    pub(crate) fn tls_challenge(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        self.challenges.get(name)
+    }
+
+    /// The answer that proves the same over HTTP.
+    pub(crate) fn http_challenge(&self, token: &str) -> Option<&Bytes> {
+        self.answers.get(token)
+    }
+
+    /// How many certificates there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+}
+
+fn read(certificate: &Certificate) -> Result<Arc<CertifiedKey>, CertificateError> {
+    let name = || certificate.names.first().map_or_else(|| "no name".to_owned(), ToString::to_string);
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect();
+    let chain =
+        chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| CertificateError::Chain(name()))?;
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.expose().as_bytes()).ok();
+    let key =
+        key.and_then(|key| any_supported_type(&key).ok()).ok_or_else(|| CertificateError::Key(name()))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) => Ok(Arc::new(certified)),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(CertificateError::OtherKey(name())),
+        Err(_) => Err(CertificateError::Chain(name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use dozen_model::certificates::PrivateKey;
+
+    use super::*;
+
+    fn certificate(names: &[&str]) -> Certificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let text: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::CertificateParams::new(text).unwrap().self_signed(&key).unwrap();
+        Certificate {
+            names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            chain: made.pem(),
+            key: PrivateKey::new(key.serialize_pem()),
+        }
+    }
+
+    fn index(certificates: Vec<Certificate>) -> CertificateIndex {
+        CertificateIndex::of(CertificateSet { certificates, ..CertificateSet::default() }).unwrap()
+    }
+
+    #[test]
+    fn an_exact_name_comes_before_a_wildcard_and_the_first_before_the_next() {
+        let index = index(vec![
+            certificate(&["*.shop.org"]),
+            certificate(&["www.shop.org", "shop.org"]),
+            certificate(&["www.shop.org", "*.shop.org"]),
+        ]);
+        let place = |shown: &Arc<Shown>| index.all.iter().position(|one| Arc::ptr_eq(one, shown));
+        let found = |name: &str| index.find(name).and_then(place);
+        assert_eq!(found("www.shop.org"), Some(1));
+        assert_eq!(found("shop.org"), Some(1));
+        assert_eq!(found("api.shop.org"), Some(0));
+        for nobodys in ["a.b.shop.org", "org", "shop.com", ""] {
+            assert_eq!(found(nobodys), None, "{nobodys}");
+        }
+        assert_eq!(index.find_at_or_below("shop.org").and_then(place), Some(1));
+        let below = super::tests::index(vec![certificate(&["*.apps.org"])]);
+        assert!(below.find("apps.org").is_none() && below.find_at_or_below("apps.org").is_some());
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_shown_is_named_and_its_key_is_not() {
+        let refused = |change: fn(&mut Certificate)| {
+            let mut bad = certificate(&["bad.org"]);
+            change(&mut bad);
+            let key = bad.key.expose().to_owned();
+            let set = CertificateSet { certificates: vec![bad], ..CertificateSet::default() };
+            let error = CertificateIndex::of(set).unwrap_err();
+            assert!(error.to_string().contains("`bad.org`") && !error.to_string().contains(&key), "{error}");
+            error
+        };
+        let name = || "bad.org".to_owned();
+        assert_eq!(refused(|bad| bad.chain.clear()), CertificateError::Chain(name()));
+        assert_eq!(refused(|bad| bad.key = PrivateKey::new("x")), CertificateError::Key(name()));
+        let other = refused(|bad| bad.key = certificate(&["bad.org"]).key);
+        assert_eq!(other, CertificateError::OtherKey(name()));
+    }
+
+    #[test]
+    fn a_hundred_thousand_names_are_looked_up_as_fast_as_ten() {
+        let one = Arc::new(Shown { key: read(&certificate(&["a.org"])).unwrap(), names: Vec::new() });
+        let of = |count: usize| CertificateIndex {
+            exact: (0..count).map(|n| (format!("host-{n}.example.org"), Arc::clone(&one))).collect(),
+            ..CertificateIndex::default()
+        };
+        let time = |index: &CertificateIndex| {
+            let start = Instant::now();
+            for _ in 0..10_000 {
+                assert!(index.find("host-7.example.org").is_some());
+                assert!(index.find("nobody.example.org").is_none());
+            }
+            start.elapsed()
+        };
+        let (small, large) = (of(10), of(100_000));
+        let best = |index| (0..5).map(|_| time(index)).min().unwrap();
+        let (few, many) = (best(&small), best(&large));
+        assert!(many < few * 20 + Duration::from_millis(20), "{few:?} for 10, {many:?} for 100,000");
+    }
+}

@@ -1,0 +1,196 @@
+//! TLS towards clients: from the first byte of a connection to the end of its handshake.
+//!
+//! One configuration serves all threads, so that a session that one of them began is resumed on
+//! any other: tickets whose keys change every few hours, and a bounded store of sessions for clients
+//! without tickets. Which certificate is shown is decided by the name that the client asks for:
+//!
+//! ```text
+//! a name with a certificate    -> that certificate
+//! no name                      -> the certificate of the server's own host, if there is one
+//! anything else                -> the alert `unrecognized_name`, as nobody could check who answers
+//! `acme-tls/1` and no other    -> the certificate of the challenge, and the connection ends
+//! ```
+//!
+//! Handshakes wait in tasks of their own and have the time limit of a request head.
+//!
+//! Start reading at [`serve`].
+
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use rustls::{
+    HandshakeKind, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{Acceptor, ClientHello, ResolvesServerCert, ServerSessionMemoryCache},
+    sign::CertifiedKey,
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+
+use crate::{
+    board::Board,
+    certificate_index::Shown,
+    certificates::Certificates,
+    client_stream::ClientStream,
+    connection,
+    error::RouterError,
+    status::{Counters, TlsCounters},
+    worker::{OpenConnection, Room},
+};
+
+/// Of clients without tickets; the oldest goes first.
+const SESSIONS: usize = 10_240;
+const HTTP_11: &[u8] = b"http/1.1";
+const ACME: &[u8] = b"acme-tls/1";
+/// A whole record: alert, TLS 1.2, two bytes: fatal, unrecognized_name (RFC 6066, 3).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// What handshakes are made with.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    certificates: Arc<Certificates>,
+    board: Arc<Board>,
+    provider: Arc<CryptoProvider>,
+    config: Arc<ServerConfig>,
+}
+
+/// How a connection began.
+#[derive(Debug)]
+enum Begun {
+    /// With a handshake.
+    Secured(ClientStream),
+    /// With the handshake of a challenge, which was all.
+    Challenged,
+    /// With nothing: it was closed before its first byte.
+    Unused,
+}
+
+impl Tls {
+    /// Shows `certificates`.
+    pub(crate) fn new(certificates: Arc<Certificates>, board: Arc<Board>) -> Result<Self, RouterError> {
+        let failed = |error| RouterError::Start { what: "set up TLS", source: io::Error::other(error) };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let resolver = ByName { certificates: Arc::clone(&certificates), board: Arc::clone(&board) };
+        let mut config = config(&provider, Arc::new(resolver)).map_err(failed)?;
+        config.alpn_protocols = vec![HTTP_11.to_vec()];
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(failed)?;
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        Ok(Self { certificates, board, provider, config: Arc::new(config) })
+    }
+
+    /// Makes the handshake of a connection.
+    async fn begin(&self, mut stream: TcpStream) -> io::Result<Begun> {
+        if stream.peek(&mut [0]).await? == 0 {
+            return Ok(Begun::Unused);
+        }
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let name = start.client_hello().server_name().map(name_of);
+        if let Some(key) = self.challenge(&start, name.as_deref()) {
+            let mut config = config(&self.provider, Arc::new(Only(key))).map_err(io::Error::other)?;
+            config.alpn_protocols = vec![ACME.to_vec()];
+            config.send_tls13_tickets = 0;
+            start.into_stream(Arc::new(config)).await?.shutdown().await?;
+            return Ok(Begun::Challenged);
+        }
+        let shown = choose(&self.certificates, &self.board, name.as_deref());
+        if shown.is_none() {
+            stream = start.io;
+            // Whoever asked may be gone; the reason stays the same.
+            let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
+            let _ = stream.shutdown().await;
+            let name = name.unwrap_or_else(|| "no name".to_owned());
+            return Err(io::Error::other(format!("no certificate covers {name:?}")));
+        }
+        let stream = start.into_stream(Arc::clone(&self.config)).await?;
+        Ok(Begun::Secured(ClientStream::Tls(Box::new(stream))))
+    }
+
+    /// The certificate of a challenge, for who asks for nothing but it.
+    fn challenge(&self, start: &StartHandshake<TcpStream>, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let hello = start.client_hello();
+        let mut protocols = hello.alpn()?;
+        let is_only = protocols.next() == Some(ACME) && protocols.next().is_none();
+        is_only.then(|| self.certificates.index().tls_challenge(name?).cloned()).flatten()
+    }
+}
+
+/// Serves a connection to a TLS listener.
+pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, open: OpenConnection) {
+    let counters = &room.counters.tls;
+    let limit: Duration = room.limits.header_read;
+    let begun = timeout(limit, room.tls.begin(stream)).await;
+    let begun = begun.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")));
+    match begun {
+        Ok(Begun::Secured(stream)) => {
+            counters.note_handshake(&stream);
+            connection::serve(room, stream, peer, open).await;
+        }
+        Ok(Begun::Challenged) => tracing::info!(from = %peer.ip(), "answered a TLS-ALPN-01 challenge"),
+        Ok(Begun::Unused) => {}
+        Err(error) => counters.note_failure(&error, peer),
+    }
+}
+
+impl TlsCounters {
+    fn note_handshake(&self, stream: &ClientStream) {
+        Counters::count(&self.handshakes);
+        let ClientStream::Tls(stream) = stream else { return };
+        if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+            Counters::count(&self.resumed);
+        }
+    }
+
+    fn note_failure(&self, error: &io::Error, peer: SocketAddr) {
+        Counters::count(&self.failures);
+        let Some(untold) = self.telling.turn() else { return };
+        tracing::warn!(from = %peer.ip(), untold, "a TLS handshake failed: {error}");
+    }
+}
+
+/// The certificate for a client that asks for `name`.
+fn choose(certificates: &Certificates, board: &Board, name: Option<&str>) -> Option<Arc<Shown>> {
+    let index = certificates.index();
+    match name {
+        Some(name) => index.find(name).cloned(),
+        None => board.routes().bare_hosts().find_map(|host| index.find_at_or_below(host)).cloned(),
+    }
+}
+
+/// A name as the index has it.
+fn name_of(sni: &str) -> String {
+    sni.strip_suffix('.').unwrap_or(sni).to_ascii_lowercase()
+}
+
+fn config(
+    provider: &Arc<CryptoProvider>,
+    resolver: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, rustls::Error> {
+    let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&versions)?;
+    Ok(builder.with_no_client_auth().with_cert_resolver(resolver))
+}
+
+/// Shows the certificate of the name that is asked for.
+#[derive(Debug)]
+struct ByName {
+    certificates: Arc<Certificates>,
+    board: Arc<Board>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(name_of);
+        let shown = choose(&self.certificates, &self.board, name.as_deref())?;
+        Some(Arc::clone(&shown.key))
+    }
+}
+
+/// Shows one certificate to everybody.
+#[derive(Debug)]
+struct Only(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Only {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
