@@ -35,9 +35,12 @@ mod error;
 mod exchange;
 mod fd_passing;
 mod forward;
+mod front_h2;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod h2_request;
+mod h2_traffic;
 mod h_code;
 mod head_scan;
 mod headers;

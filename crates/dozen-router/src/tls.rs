@@ -31,14 +31,18 @@ use crate::{
     certificate_index::Shown,
     certificates::Certificates,
     client_stream::ClientStream,
-    connection,
+    connection::{self, Client},
     error::RouterError,
+    front_h2,
+    h2_request::Reach,
+    service,
     status::{Counters, TlsCounters},
     worker::{OpenConnection, Room},
 };
 
 /// Of clients without tickets; the oldest goes first.
 const SESSIONS: usize = 10_240;
+const H2: &[u8] = b"h2";
 const HTTP_11: &[u8] = b"http/1.1";
 const ACME: &[u8] = b"acme-tls/1";
 /// A whole record: alert, TLS 1.2, two bytes: fatal, unrecognized_name (RFC 6066, 3).
@@ -56,8 +60,8 @@ pub(crate) struct Tls {
 /// How a connection began.
 #[derive(Debug)]
 enum Begun {
-    /// With a handshake.
-    Secured(ClientStream),
+    /// With a handshake: the stream, and what the client was shown.
+    Secured(ClientStream, Option<Arc<Shown>>),
     /// With the handshake of a challenge, which was all.
     Challenged,
     /// With nothing: it was closed before its first byte.
@@ -71,7 +75,7 @@ impl Tls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let resolver = ByName { certificates: Arc::clone(&certificates), board: Arc::clone(&board) };
         let mut config = config(&provider, Arc::new(resolver)).map_err(failed)?;
-        config.alpn_protocols = vec![HTTP_11.to_vec()];
+        config.alpn_protocols = vec![H2.to_vec(), HTTP_11.to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(failed)?;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
         Ok(Self { certificates, board, provider, config: Arc::new(config) })
@@ -101,7 +105,7 @@ impl Tls {
             return Err(io::Error::other(format!("no certificate covers {name:?}")));
         }
         let stream = start.into_stream(Arc::clone(&self.config)).await?;
-        Ok(Begun::Secured(ClientStream::Tls(Box::new(stream))))
+        Ok(Begun::Secured(ClientStream::Tls(Box::new(stream)), shown))
     }
 
     /// The certificate of a challenge, for who asks for nothing but it.
@@ -120,9 +124,14 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
     let begun = timeout(limit, room.tls.begin(stream)).await;
     let begun = begun.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")));
     match begun {
-        Ok(Begun::Secured(stream)) => {
+        Ok(Begun::Secured(stream, shown)) => {
             counters.note_handshake(&stream);
-            connection::serve(room, stream, peer, open).await;
+            if stream.alpn() != Some(H2) {
+                return connection::serve(room, stream, peer, open).await;
+            }
+            let Some(client) = Client::new(room, &stream, peer, open) else { return };
+            let reach = Reach { asked_for: stream.sni().map(name_of), shown };
+            front_h2::serve(client, stream, reach, service::answer).await;
         }
         Ok(Begun::Challenged) => tracing::info!(from = %peer.ip(), "answered a TLS-ALPN-01 challenge"),
         Ok(Begun::Unused) => {}

@@ -1,0 +1,275 @@
+//! HTTP/2 frames written and read by hand, also those that no library would send.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+};
+
+use httlib_hpack::Decoder;
+use rustls::{ClientConfig, ClientConnection};
+
+use crate::{authority::TlsBrowser, browser::Reply};
+
+/// Types of frames.
+pub(crate) mod kind {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RESET: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GO_AWAY: u8 = 7;
+    pub(crate) const CONTINUATION: u8 = 9;
+}
+
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const LARGEST: usize = 16 << 10;
+
+/// The fields of a head, in their order.
+#[derive(Debug, Clone)]
+pub(crate) struct Head(Vec<(String, String)>);
+
+impl Head {
+    pub(crate) fn new(fields: &[(&str, &str)]) -> Self {
+        Self(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    /// With one more field at the end.
+    pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
+        self.0.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With another value for a field that is there.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        let field = self.0.iter_mut().find(|(known, _)| known == name).unwrap();
+        field.1 = value.to_owned();
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// As literals without indexing (RFC 7541, 6.2.2).
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (name, value) in &self.0 {
+            out.push(0);
+            for text in [name, value] {
+                length(&mut out, text.len());
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+        out
+    }
+}
+
+/// A length with a prefix of seven bits (RFC 7541, 5.1).
+fn length(out: &mut Vec<u8>, length: usize) {
+    if length < 127 {
+        out.push(length as u8);
+        return;
+    }
+    out.push(127);
+    let mut rest = length - 127;
+    while rest >= 128 {
+        out.push(128 | (rest & 127) as u8);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// What came for one stream.
+#[derive(Debug, Default)]
+struct Stream {
+    reply: Reply,
+    is_over: bool,
+    reset: Option<u32>,
+}
+
+/// TLS that reads although nobody takes what it has to write: the last words of who ends it.
+struct Session {
+    tls: ClientConnection,
+    stream: TcpStream,
+}
+
+impl Read for Session {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.tls.reader().read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            if self.tls.read_tls(&mut self.stream)? == 0 {
+                return Ok(0);
+            }
+            self.tls.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+}
+
+impl Write for Session {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.tls.writer().write(bytes)?;
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.stream)?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection that speaks HTTP/2.
+pub(crate) struct Frames {
+    stream: BufReader<Session>,
+    next: u32,
+    decoder: Decoder<'static>,
+    streams: BTreeMap<u32, Stream>,
+    gone: Option<u32>,
+    pongs: usize,
+}
+
+impl Frames {
+    pub(crate) fn connect(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Self {
+        let owned = TlsBrowser::connect(address, name, config).unwrap().stream.into_inner();
+        let (tls, stream) = (owned.conn, owned.sock);
+        assert_eq!(tls.alpn_protocol(), Some(&b"h2"[..]));
+        let mut stream = BufReader::new(Session { tls, stream });
+        stream.get_mut().write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        let mut frames = Self {
+            stream,
+            next: 1,
+            decoder: Decoder::with_dynamic_size(0),
+            streams: BTreeMap::new(),
+            gone: None,
+            pongs: 0,
+        };
+        // No table: heads that come are then easy to read.
+        frames.send(kind::SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]);
+        frames
+    }
+
+    pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, bytes: &[u8]) {
+        self.try_send(kind, flags, stream, bytes).unwrap();
+    }
+
+    pub(crate) fn try_send(&mut self, kind: u8, flags: u8, stream: u32, bytes: &[u8]) -> io::Result<()> {
+        let mut frame = (bytes.len() as u32).to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend_from_slice(bytes);
+        self.stream.get_mut().write_all(&frame)
+    }
+
+    /// Sends a request's head; the stream's number.
+    pub(crate) fn request(&mut self, head: &Head, is_whole: bool) -> u32 {
+        let id = self.next;
+        self.next += 2;
+        self.head(id, head, if is_whole { END_STREAM } else { 0 });
+        id
+    }
+
+    /// Ends a request with trailers.
+    pub(crate) fn trailers(&mut self, id: u32, head: &Head) {
+        self.head(id, head, END_STREAM);
+    }
+
+    fn head(&mut self, id: u32, head: &Head, flags: u8) {
+        let block = head.encoded();
+        let mut parts = block.chunks(LARGEST).peekable();
+        let mut kind = kind::HEADERS;
+        while let Some(part) = parts.next() {
+            let end = if parts.peek().is_none() { END_HEADERS } else { 0 };
+            let flags = if kind == kind::HEADERS { flags } else { 0 };
+            // The router may have ended the connection: who waits for the answer finds out.
+            let _ = self.try_send(kind, flags | end, id, part);
+            kind = kind::CONTINUATION;
+        }
+    }
+
+    /// Reads until a stream has its whole answer, or the code that it, or all of them, ended with.
+    pub(crate) fn reply(&mut self, id: u32) -> Result<Reply, u32> {
+        loop {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                if let Some(code) = stream.reset {
+                    return Err(code);
+                }
+                if stream.is_over {
+                    return Ok(std::mem::take(&mut stream.reply));
+                }
+            }
+            if let Err(error) = self.read() {
+                return Err(self.gone.unwrap_or_else(|| panic!("no answer for {id}: {error}")));
+            }
+        }
+    }
+
+    /// Reads to the end of the connection; the last code it was told to go away with.
+    pub(crate) fn goes_away(&mut self) -> Option<u32> {
+        while self.read().is_ok() {}
+        self.gone
+    }
+
+    /// Asks whether the router is there, and reads until it says so.
+    pub(crate) fn ping(&mut self) -> io::Result<()> {
+        let before = self.pongs;
+        self.try_send(kind::PING, 0, 0, &[0; 8])?;
+        while self.pongs == before {
+            self.read()?;
+        }
+        Ok(())
+    }
+
+    /// Reads one frame.
+    fn read(&mut self) -> io::Result<()> {
+        let mut head = [0; 9];
+        self.stream.read_exact(&mut head)?;
+        let size = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut bytes = vec![0; size];
+        self.stream.read_exact(&mut bytes)?;
+        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let (kind, flags) = (head[3], head[4]);
+        match kind {
+            kind::DATA => {
+                let stream = self.streams.entry(id).or_default();
+                stream.reply.body += &String::from_utf8_lossy(&bytes);
+                stream.is_over |= flags & END_STREAM != 0;
+            }
+            kind::HEADERS => {
+                assert!(flags & END_HEADERS != 0, "heads are short here");
+                let stream = self.streams.entry(id).or_default();
+                let mut fields = Vec::new();
+                self.decoder.decode(&mut bytes, &mut fields).unwrap();
+                for (name, value, _) in fields {
+                    let [name, value] = [name, value].map(|text| String::from_utf8(text).unwrap());
+                    match name.as_str() {
+                        ":status" => stream.reply.status = value.parse().unwrap(),
+                        _ => stream.reply.headers.push((name, value)),
+                    }
+                }
+                assert!(stream.reply.status >= 200, "{}", stream.reply.status);
+                stream.is_over |= flags & END_STREAM != 0;
+            }
+            kind::RESET => self.streams.entry(id).or_default().reset = Some(word(&bytes)),
+            // The router may take nothing more, and still have something to say.
+            kind::SETTINGS if flags & ACK == 0 => drop(self.try_send(kind::SETTINGS, ACK, 0, &[])),
+            kind::PING if flags & ACK == 0 => drop(self.try_send(kind::PING, ACK, 0, &bytes)),
+            kind::PING => self.pongs += 1,
+            kind::GO_AWAY => self.gone = Some(word(&bytes[4..])),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
