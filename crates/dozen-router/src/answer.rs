@@ -11,6 +11,7 @@ use http::{
 use crate::{exchange::Exchange, h_code::HCode, headers::X_REQUEST_ID, response_body::ResponseBody};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const RETRY_SECONDS: u16 = 5;
 
@@ -79,6 +80,11 @@ fn explain(status: StatusCode, title: &str, text: &str, exchange: Box<Exchange>)
     respond(status, HTML, body, exchange)
 }
 
+/// 200 with a text of somebody else's.
+pub(crate) fn plain(text: Bytes, exchange: Box<Exchange>) -> Response<ResponseBody> {
+    respond(StatusCode::OK, PLAIN, text, exchange)
+}
+
 /// An HTML answer; `body` is a whole page.
 pub(crate) fn html(status: StatusCode, body: String, exchange: Box<Exchange>) -> Response<ResponseBody> {
     respond(status, HTML, body, exchange)
@@ -96,12 +102,12 @@ pub(crate) fn json(
 fn respond(
     status: StatusCode,
     kind: HeaderValue,
-    body: String,
+    body: impl Into<Bytes>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     exchange.status = status.as_u16();
     let id = exchange.id.clone();
-    let mut response = Response::new(ResponseBody::page(Bytes::from(body), exchange));
+    let mut response = Response::new(ResponseBody::page(body.into(), exchange));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind);

@@ -45,6 +45,7 @@ mod h_code;
 mod head_scan;
 mod headers;
 mod host;
+mod http_challenge;
 mod launch;
 mod listen;
 mod options;

@@ -36,6 +36,10 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         counters.refusals.note(Refusal::Malformed, &exchange);
         return answer::bad_request(exchange);
     };
+    let challenge = || client.room.tls.certificates.answer_to(request.method(), request.uri().path());
+    if let Some(proof) = (!client.is_tls).then(challenge).flatten() {
+        return answer::plain(proof, Exchange::begin(&client, &request, host));
+    }
     let route = find(&client, &host);
     let exchange = Exchange::begin(&client, &request, host);
     match route {

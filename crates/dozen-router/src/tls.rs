@@ -51,7 +51,7 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// What handshakes are made with.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    certificates: Arc<Certificates>,
+    pub(crate) certificates: Arc<Certificates>,
     board: Arc<Board>,
     provider: Arc<CryptoProvider>,
     config: Arc<ServerConfig>,

@@ -112,6 +112,7 @@ impl TlsBrowser {
         config: &Arc<ClientConfig>,
     ) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut session = ClientConnection::new(Arc::clone(config), name).map_err(std::io::Error::other)?;

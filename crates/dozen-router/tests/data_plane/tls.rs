@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dozen_model::certificates::{Certificate, CertificateSet, PrivateKey};
+use dozen_model::certificates::{Certificate, CertificateSet, HttpChallenge, PrivateKey};
 use parking_lot::Mutex;
 
 use crate::{
@@ -281,4 +281,31 @@ fn a_websocket_passes_through_tls_and_is_closed_in_it() {
     assert_eq!(host.client().close_upgraded("1").unwrap(), 1);
     assert_eq!(browser.bytes(4).unwrap(), [0x88, 2, 0x03, 0xe9]);
     assert_eq!(browser.bytes(1), None);
+}
+
+#[test]
+fn an_open_challenge_is_answered_for_any_host_in_the_clear() {
+    let (host, app, authority) = serving(&[&["one.test"]]);
+    host.set_certificates(|set| {
+        set.certificates = vec![authority.certificate(&["one.test"])];
+        set.http_challenges = vec![HttpChallenge { token: "tok".into(), answer: "tok.print".into() }];
+    });
+    let path = "/.well-known/acme-challenge/tok";
+    for name in ["one.test", "new.test", "127.0.0.1"] {
+        let reply = host.get(name, path);
+        assert_eq!((reply.status, reply.body.as_str()), (200, "tok.print"), "{name}");
+        assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
+    }
+    assert_eq!(app.seen.lock().len(), 0);
+    // Everything else goes where it always goes.
+    for other in ["/.well-known/acme-challenge/", "/.well-known/acme-challenge/other", "/x"] {
+        assert_eq!(host.get("one.test", other).body, "hello");
+        assert_eq!(host.get("new.test", other).status, 404);
+    }
+    assert_eq!(host.browser().post("one.test", path, "x").unwrap().body, "hello");
+    let config = authority.client_config(&[]);
+    let mut browser = TlsBrowser::connect(host.tls, "one.test", &config).unwrap();
+    assert_eq!(browser.get("one.test", path).unwrap().body, "hello");
+    host.show(Vec::new());
+    assert_eq!(host.get("one.test", path).body, "hello");
 }
