@@ -23,6 +23,7 @@ mod everyday;
 mod examples;
 mod git_push;
 mod host;
+mod https;
 mod key_file;
 mod lifecycle;
 mod load;
