@@ -30,6 +30,7 @@ pub(crate) struct ResponseBody {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "almost all answers are of the large kind")]
 enum Source {
     Page(Option<Bytes>),
     File(FileBody),
