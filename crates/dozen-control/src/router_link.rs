@@ -10,7 +10,7 @@
 
 use std::{
     fs::File,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     os::{
         fd::{AsFd, OwnedFd},
         unix::{net::UnixListener, process::CommandExt},
@@ -24,9 +24,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{address_range::AddressRange, route_table::RouteTable};
 use dozen_router::{
-    DropTo, EndpointLoad, Launch, LaunchSettings, RouterError, bind_listeners, client::RouterClient,
+    DropTo, EndpointLoad, Launch, LaunchSettings, Limits, RouterError, bind_listeners, client::RouterClient,
 };
 use dozen_sandbox::SocketPath;
 use parking_lot::{Condvar, Mutex};
@@ -52,7 +52,8 @@ const CURIOSITY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct RouterLink {
     listen: Vec<SocketAddr>,
-    trusted_proxies: Vec<IpAddr>,
+    trusted_proxies: Vec<AddressRange>,
+    limits: Limits,
     binary: PathBuf,
     socket: PathBuf,
     folders: RouterFolders,
@@ -73,6 +74,7 @@ impl RouterLink {
         Self {
             listen: options.listen.clone(),
             trusted_proxies: options.trusted_proxies.clone(),
+            limits: options.router_limits,
             binary: options.binary.clone(),
             socket: home.router_socket(),
             folders: RouterFolders::new(home.router(), as_root.then_some(ROUTER_UID)),
@@ -138,13 +140,14 @@ impl RouterLink {
         self.start_with(listeners)
     }
 
-    /// Whether a router does what it was told: the same addresses, the same trust.
+    /// Whether a router does what it was told: the same addresses, trust and limits.
     fn is_as_wanted(&self, found: &Found) -> bool {
         let is_wanted = |fd: &OwnedFd| self.listen.iter().any(|address| is_at(fd, *address));
         let is_served = |address: &SocketAddr| found.listeners.iter().any(|fd| is_at(fd, *address));
         found.listeners.iter().all(is_wanted)
             && self.listen.iter().all(is_served)
             && found.trusted_proxies == self.trusted_proxies
+            && found.limits == self.limits
             && found.state_dir == self.folders.table()
     }
 
@@ -197,6 +200,7 @@ impl RouterLink {
             listeners,
             is_draining: status.draining,
             trusted_proxies: status.trusted_proxies,
+            limits: status.limits,
             state_dir: status.state_dir,
         })
     }
@@ -226,7 +230,7 @@ impl RouterLink {
             access_dir: self.folders.access(),
             drop_to,
             trusted_proxies: self.trusted_proxies.clone(),
-            limits: dozen_router::Limits::default(),
+            limits: self.limits,
         };
         Ok(Launch { listeners, control, settings })
     }
@@ -413,7 +417,8 @@ impl RouterLink {
 struct Found {
     listeners: Vec<OwnedFd>,
     is_draining: bool,
-    trusted_proxies: Vec<IpAddr>,
+    trusted_proxies: Vec<AddressRange>,
+    limits: Limits,
     state_dir: PathBuf,
 }
 

@@ -8,7 +8,9 @@ use http::{
     header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
 };
 
-use crate::{exchange::Exchange, h_code::HCode, headers::X_REQUEST_ID, response_body::ResponseBody};
+use crate::{
+    exchange::Exchange, h_code::HCode, headers::X_REQUEST_ID, policy::Instead, response_body::ResponseBody,
+};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -39,6 +41,23 @@ pub(crate) fn read_only(exchange: Box<Exchange>) -> Response<ResponseBody> {
     let mut response = explain(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, exchange);
     response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
+}
+
+/// What a stage's policy has decided in the app's place.
+pub(crate) fn instead(instead: Instead, exchange: Box<Exchange>) -> Response<ResponseBody> {
+    match instead {
+        Instead::Forbidden => {
+            let text = "This address is not one that the app answers.";
+            explain(StatusCode::FORBIDDEN, "Forbidden", text, exchange)
+        }
+        Instead::TooLarge => {
+            let text = "The request's body is larger than the app takes.";
+            let mut response = explain(StatusCode::PAYLOAD_TOO_LARGE, "Too large", text, exchange);
+            // What is left of it is not worth reading.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+    }
 }
 
 /// What an app did not answer, with the reason in the log.

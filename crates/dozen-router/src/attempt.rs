@@ -97,7 +97,7 @@ pub(crate) async fn attempt(
         let copy = is_replayable.then(|| copy_of(&request));
         let was_reused = lent.is_reused();
         exchange.sent = Some(Instant::now());
-        match send(lent, request, &room.limits).await {
+        match send(lent, request, &exchange.limits()).await {
             Sent::Answered(begun) => return Attempt::Answered(begun),
             Sent::NotWritten(back) => {
                 request = back;

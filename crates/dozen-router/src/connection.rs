@@ -9,12 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, Request};
+use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::Notify};
 
 use crate::{
+    forwarded::Peer,
     guard::{ConnectionState, Guard},
     head_scan::MAX_HEAD,
     service,
@@ -26,12 +27,7 @@ use crate::{
 pub(crate) struct Client {
     pub(crate) room: Rc<Room>,
     pub(crate) state: Arc<ConnectionState>,
-    /// The client's address, as a header and in the log.
-    pub(crate) address: HeaderValue,
-    /// Whether it is a proxy whose word about its own client counts.
-    pub(crate) is_trusted_proxy: bool,
-    /// The port it connected to.
-    pub(crate) port: HeaderValue,
+    pub(crate) peer: Peer,
     requests: Cell<u64>,
     /// Told when the first request has begun.
     first: Notify,
@@ -57,11 +53,9 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
     let guard = Guard::new(stream, Arc::clone(&state), room.limits);
     let mut stopping = room.stopping.clone();
     let client = Rc::new(Client {
-        is_trusted_proxy: room.trusted_proxies.contains(&peer.ip().to_canonical()),
+        peer: Peer::new(peer, local, false, &room.trusted_proxies),
         room,
         state,
-        address: address_header(peer),
-        port: HeaderValue::from(local.port()),
         requests: Cell::new(0),
         first: Notify::new(),
         open: RefCell::new(Some(open)),
@@ -94,13 +88,8 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
     };
     if let Err(error) = ended {
         if error.is_parse() {
-            client.room.counters.refusals.note_no_http(&client.address);
+            client.room.counters.refusals.note_no_http(&client.peer.text);
         }
         tracing::debug!(%error, "a client connection broke");
     }
-}
-
-fn address_header(peer: SocketAddr) -> HeaderValue {
-    let address = peer.ip().to_canonical().to_string();
-    HeaderValue::try_from(address).expect("an address is printable ASCII")
 }

@@ -5,7 +5,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
@@ -16,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{address_range::AddressRange, route_table::RouteTable};
 use parking_lot::Mutex;
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 
@@ -24,6 +23,7 @@ use crate::{
     board::Board,
     error::RouterError,
     fd_passing::{LineReader, send_line},
+    options::Limits,
     protocol::{Answer, Request, RouterStatus},
     status::Counters,
     table_file,
@@ -40,7 +40,8 @@ pub(crate) struct ControlSocket {
     pub(crate) counters: Arc<Counters>,
     pub(crate) listeners: Vec<OwnedFd>,
     pub(crate) threads: usize,
-    pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) trusted_proxies: Arc<[AddressRange]>,
+    pub(crate) limits: Limits,
     pub(crate) state_dir: PathBuf,
     /// Held while a table is stored and swapped: one after the other.
     pub(crate) swapping: Mutex<()>,
@@ -119,6 +120,7 @@ impl ControlSocket {
                 threads: self.threads,
                 held: self.board.held(),
                 trusted_proxies: self.trusted_proxies.to_vec(),
+                limits: self.limits,
                 state_dir: self.state_dir.clone(),
                 ..self.counters.status()
             }),

@@ -13,14 +13,17 @@ use crate::{
     access_log::Line,
     board::{Endpoint, InFlight, Stage},
     connection::Client,
+    forwarded::Origin,
     h_code::HCode,
     host::HostName,
+    options::Limits,
 };
 
 /// One request and its answer.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) client: Rc<Client>,
+    pub(crate) origin: Origin,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) host: HostName,
@@ -51,6 +54,7 @@ impl Exchange {
         let offered = request.headers().get(crate::headers::X_REQUEST_ID);
         Box::new(Self {
             id: client.room.ids.choose(offered),
+            origin: Origin::of(&client.peer, &client.room.trusted_proxies, request.headers()),
             wants_json: crate::answer::wants_json(request.headers()),
             client: Rc::clone(client),
             method: request.method().clone(),
@@ -72,6 +76,12 @@ impl Exchange {
     /// When the request's head was complete.
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// The limits of its stage.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = &self.client.room.limits;
+        self.stage.as_ref().map_or(*limits, |stage| stage.policy.limits(limits))
     }
 
     /// Notes that it was broken off: by us at the drain limit, else by the client.
@@ -109,7 +119,7 @@ impl Drop for Exchange {
                 path: self.uri.path(),
                 host: self.host.name(),
                 id: &self.id,
-                from: &self.client.address,
+                from: &self.origin.text,
                 instance: endpoint.map_or("", |endpoint| &endpoint.instance),
                 release: endpoint.map_or(&stage.release, |endpoint| &endpoint.release),
                 connect: sent.saturating_duration_since(self.started),

@@ -12,14 +12,11 @@ use http::{
     },
 };
 
-use crate::connection::Client;
+use crate::forwarded::{Origin, X_FORWARDED_FOR, X_FORWARDED_PORT, X_FORWARDED_PROTO};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// CGI-like servers turn it into HTTP_PROXY, which client libraries obey.
@@ -27,8 +24,6 @@ const PROXY: HeaderName = HeaderName::from_static("proxy");
 /// Belongs to an upgrade to HTTP/2, which ends here.
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
-
-const HTTPS_PORT: HeaderValue = HeaderValue::from_static("443");
 
 /// Never removed on the word of a `Connection` header.
 const KEPT: [HeaderName; 3] = [CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
@@ -97,7 +92,7 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) ->
 /// Makes a client's headers those that the app gets.
 pub(crate) fn to_app(
     headers: &mut HeaderMap,
-    client: &Client,
+    origin: &Origin,
     id: &HeaderValue,
     upgrade: Option<&HeaderValue>,
 ) {
@@ -108,12 +103,11 @@ pub(crate) fn to_app(
     headers.remove(EXPECT);
     headers.remove(FORWARDED);
     headers.remove(PROXY);
-    let told = if client.is_trusted_proxy { Forwarded::told_by(headers) } else { Forwarded::default() };
     strip_words_about_the_client(headers);
-    let port = told.port.unwrap_or_else(|| if told.https { HTTPS_PORT } else { client.port.clone() });
-    headers.insert(X_FORWARDED_FOR, after(told.clients, &client.address));
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if told.https { "https" } else { "http" }));
-    headers.insert(X_FORWARDED_PORT, port);
+    headers.insert(X_FORWARDED_FOR, origin.path.clone());
+    headers
+        .insert(X_FORWARDED_PROTO, HeaderValue::from_static(if origin.is_https { "https" } else { "http" }));
+    headers.insert(X_FORWARDED_PORT, origin.port.clone());
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(X_FORWARDED_HOST, host);
     }
@@ -127,47 +121,6 @@ pub(crate) fn to_app(
         headers.insert(UPGRADE, protocol.clone());
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-}
-
-/// What a trusted proxy says about its own client.
-#[derive(Default)]
-struct Forwarded {
-    /// The addresses before the proxy's own, the first client first.
-    clients: Vec<u8>,
-    https: bool,
-    port: Option<HeaderValue>,
-}
-
-impl Forwarded {
-    /// Reads it from a request's headers; what is not understood is not taken over.
-    fn told_by(headers: &HeaderMap) -> Self {
-        let only = |name: &HeaderName| {
-            let mut values = headers.get_all(name).iter();
-            values.next().filter(|_| values.next().is_none())
-        };
-        let is_port = |value: &&HeaderValue| {
-            (1..=5).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_digit)
-        };
-        let lists: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-        let clients = lists.join(&b", "[..]);
-        let is_addresses = |b: &u8| b.is_ascii_hexdigit() || b".:[], ".contains(b);
-        Self {
-            clients: if clients.iter().all(is_addresses) { clients } else { Vec::new() },
-            https: only(&X_FORWARDED_PROTO)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https")),
-            port: only(&X_FORWARDED_PORT).filter(is_port).cloned(),
-        }
-    }
-}
-
-/// `clients` with `address` behind them.
-fn after(mut clients: Vec<u8>, address: &HeaderValue) -> HeaderValue {
-    if clients.is_empty() {
-        return address.clone();
-    }
-    clients.extend_from_slice(b", ");
-    clients.extend_from_slice(address.as_bytes());
-    HeaderValue::from_bytes(&clients).unwrap_or_else(|_| address.clone())
 }
 
 /// Whether a header is a proxy's word about its client, of ours or another maker's: Rack believes
@@ -253,29 +206,6 @@ mod tests {
         ]);
         strip_lookalikes(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["my_header"]);
-    }
-
-    #[test]
-    fn a_trusted_proxy_is_believed_in_what_can_be_understood() {
-        let told = |pairs: &[(&'static str, &'static str)]| {
-            let told = Forwarded::told_by(&map(pairs));
-            (after(told.clients, &HeaderValue::from_static("127.0.0.1")), told.https, told.port)
-        };
-        let good = told(&[
-            ("x-forwarded-for", "10.0.0.1"),
-            ("x-forwarded-for", "::1"),
-            ("x-forwarded-proto", "HTTPS"),
-            ("x-forwarded-port", "8443"),
-        ]);
-        assert_eq!(good.0, "10.0.0.1, ::1, 127.0.0.1");
-        assert_eq!((good.1, good.2), (true, Some(HeaderValue::from_static("8443"))));
-        let bad = told(&[
-            ("x-forwarded-for", "10.0.0.1<script>"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-proto", "http"),
-            ("x-forwarded-port", "80a"),
-        ]);
-        assert_eq!(bad, (HeaderValue::from_static("127.0.0.1"), false, None));
     }
 
     #[test]

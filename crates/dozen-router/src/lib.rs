@@ -32,6 +32,7 @@ mod error;
 mod exchange;
 mod fd_passing;
 mod forward;
+mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
@@ -42,6 +43,7 @@ mod host;
 mod launch;
 mod listen;
 mod options;
+mod policy;
 mod pool;
 mod privilege;
 mod protocol;

@@ -3,10 +3,12 @@
 //! Requests are objects with one key, such as `{"set_table": {…}}` or `{"in_flight": {}}`; so are
 //! the answers. Only root and the router's own user may speak it.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{address_range::AddressRange, route_table::RouteTable};
 use serde::{Deserialize, Serialize};
+
+use crate::options::Limits;
 
 /// What control asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,7 +96,10 @@ pub struct RouterStatus {
     pub draining: bool,
     /// The proxies it was told to believe.
     #[serde(default)]
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<AddressRange>,
+    /// The limits it was told.
+    #[serde(default)]
+    pub limits: Limits,
     /// Where it stores its table.
     #[serde(default)]
     pub state_dir: PathBuf,

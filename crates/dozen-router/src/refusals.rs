@@ -41,7 +41,7 @@ impl Refusals {
             host = exchange.host.name(),
             // Escaped by its quotes; a query string may carry secrets and is left out.
             path = exchange.uri.path(),
-            from = exchange.client.address.to_str().unwrap_or_default(),
+            from = exchange.origin.text.to_str().unwrap_or_default(),
             request_id = exchange.id.to_str().unwrap_or_default(),
             untold,
             "refused a request: {reason}"

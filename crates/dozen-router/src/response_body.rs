@@ -78,7 +78,7 @@ impl ResponseBody {
         lent: Lent,
         exchange: Box<Exchange>,
     ) -> Self {
-        let idle = exchange.client.room.limits.idle;
+        let idle = exchange.limits().idle;
         let mut app = AppBody { first, body, lent: Some(lent), moved: Instant::now(), timer: None, idle };
         if app.body.is_end_stream() {
             app.lent = None;

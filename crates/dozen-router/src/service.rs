@@ -7,12 +7,13 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::{
     answer, app_list,
-    board::Found,
+    board::{Found, Stage},
     connection::Client,
     exchange::Exchange,
     forward::{WantedUpgrade, forward},
     headers,
     host::HostName,
+    policy::{Facts, Verdict},
     refusals::Refusal,
     request_body::RequestBody,
     response_body::ResponseBody,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 enum Route {
-    Stage(Arc<str>),
+    Stage(Arc<Stage>),
     Server(app_list::AppList),
     Nowhere,
 }
@@ -37,11 +38,15 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         return answer::bad_request(exchange);
     };
     let route = find(&client, &host);
-    let exchange = Exchange::begin(&client, &request, host);
+    let mut exchange = Exchange::begin(&client, &request, host);
     match route {
-        Route::Stage(name) => {
+        Route::Stage(stage) => {
+            exchange.stage = Some(Arc::clone(&stage));
+            if let Verdict::Instead(instead) = stage.policy.verdict(&facts(&exchange, &request)) {
+                return answer::instead(instead, exchange);
+            }
             let (request, upgrade) = to_app(&exchange, request);
-            forward(exchange, name, request, upgrade).await
+            forward(exchange, Arc::clone(&stage.name), request, upgrade).await
         }
         Route::Server(apps) => apps.answer(exchange),
         Route::Nowhere => {
@@ -54,10 +59,15 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
 fn find(client: &Client, host: &HostName) -> Route {
     let routes = client.room.board.routes();
     match routes.find(host) {
-        Found::Stage(stage) => Route::Stage(Arc::clone(&stage.name)),
+        Found::Stage(stage) => Route::Stage(Arc::clone(stage)),
         Found::Server => Route::Server(app_list::AppList::of(&routes, host)),
         Found::Nothing => Route::Nowhere,
     }
+}
+
+/// What the stage's policy looks at.
+fn facts(exchange: &Exchange, request: &Request<Incoming>) -> Facts {
+    Facts { client: exchange.origin.client, content_length: request.body().size_hint().exact() }
 }
 
 /// Makes a client's request the one the app gets.
@@ -71,7 +81,7 @@ fn to_app(
     });
     let (mut parts, body) = request.into_parts();
     let protocol = upgrade.as_ref().map(|upgrade| &upgrade.protocol);
-    headers::to_app(&mut parts.headers, &exchange.client, &exchange.id, protocol);
+    headers::to_app(&mut parts.headers, &exchange.origin, &exchange.id, protocol);
     if parts.uri.authority().is_some() {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = path.map_or_else(|| Uri::from_static("/"), Into::into);

@@ -6,13 +6,13 @@
 //! ```
 
 use std::{
-    net::IpAddr,
     os::fd::OwnedFd,
     process::ExitCode,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
 };
 
+use dozen_model::address_range::AddressRange;
 use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -71,7 +71,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
 
     let (stop, stopping) = watch::channel(Stopping::No);
     let (ended, workers_end) = mpsc::unbounded_channel();
-    let trusted_proxies: Arc<[IpAddr]> = options.trusted_proxies.into();
+    let trusted_proxies: Arc<[AddressRange]> = options.trusted_proxies.into();
     let make_worker = |_| Worker {
         board: Arc::clone(&board),
         counters: Arc::clone(&counters),
@@ -80,7 +80,10 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         files: files.clone(),
         stopping: stopping.clone(),
         // Each client connection may need one to an app; the rest is for files and the like.
-        max_connections: usize::try_from(descriptors.saturating_sub(64) / 2).unwrap_or(1 << 19).max(threads)
+        max_connections: usize::try_from(descriptors.saturating_sub(64) / 2)
+            .unwrap_or(1 << 19)
+            .min(options.limits.connections)
+            .max(threads)
             / threads,
     };
     let shares = share(&options.listeners, threads)
@@ -91,6 +94,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         listeners: options.listeners,
         threads,
         trusted_proxies: Arc::clone(&trusted_proxies),
+        limits: options.limits,
         state_dir: options.state_dir,
         swapping: Mutex::new(()),
     };

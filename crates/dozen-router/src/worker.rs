@@ -5,12 +5,12 @@
 use std::{
     cell::Cell,
     io,
-    net::IpAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
     time::Duration,
 };
 
+use dozen_model::address_range::AddressRange;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, watch},
@@ -46,7 +46,7 @@ pub(crate) struct Worker {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
-    pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) trusted_proxies: Arc<[AddressRange]>,
     pub(crate) files: SyncSender<Batch>,
     pub(crate) stopping: watch::Receiver<Stopping>,
     pub(crate) max_connections: usize,
@@ -58,7 +58,7 @@ pub(crate) struct Room {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
-    pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) trusted_proxies: Arc<[AddressRange]>,
     pub(crate) pool: Pool,
     pub(crate) log: Rc<AccessLog>,
     pub(crate) ids: RequestIds,

@@ -1,7 +1,7 @@
 //! A router under test: its process, its folder, its tables.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     os::unix::{fs::chown, net::UnixListener},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -9,8 +9,10 @@ use std::{
 };
 
 use dozen_model::{
+    address_range::AddressRange,
     names::StageName,
     release::ReleaseNumber,
+    route_policy::RoutePolicy,
     route_table::{Endpoint, EndpointAddress, Hold, RouteTable, StageRoute, Target},
 };
 use dozen_router::{DropTo, Launch, LaunchSettings, Limits, bind_listeners, client::RouterClient};
@@ -56,10 +58,10 @@ impl Host {
 
     /// Takes this process for a proxy that may say who its client is.
     pub(crate) fn behind_a_proxy() -> Self {
-        Self::launch(Limits::default(), None, vec![Ipv4Addr::LOCALHOST.into()])
+        Self::launch(Limits::default(), None, vec!["127.0.0.1".parse().unwrap()])
     }
 
-    fn launch(limits: Limits, drop_to: Option<DropTo>, trusted_proxies: Vec<IpAddr>) -> Self {
+    fn launch(limits: Limits, drop_to: Option<DropTo>, trusted_proxies: Vec<AddressRange>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("state")).unwrap();
         std::fs::create_dir(dir.path().join("access")).unwrap();
@@ -167,6 +169,7 @@ pub(crate) fn stage(app: &str, endpoints: &[(&str, SocketAddr)]) -> StageRoute {
         waiting: false,
         hold: Hold::None,
         hold_limit: Duration::from_secs(20),
+        policy: RoutePolicy::default(),
     }
 }
 

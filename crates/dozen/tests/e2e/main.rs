@@ -33,6 +33,7 @@ mod project;
 mod pty;
 mod releases;
 mod restore;
+mod router_policy;
 mod sources;
 mod terminal;
 mod uwsgi;

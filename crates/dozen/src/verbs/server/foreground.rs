@@ -40,6 +40,7 @@ fn run_control(settings: ServerSettings) -> Result<(), CliError> {
         run: settings.run,
         listen: settings.listen,
         trusted_proxies: settings.trusted_proxies,
+        router_limits: settings.router_limits,
         domain: settings.domain,
         key_file: settings.key_file,
         binary: settings.binary,
