@@ -52,6 +52,7 @@ mod stand;
 mod status;
 mod store;
 mod strays;
+mod traffic;
 mod watch;
 mod worker;
 

@@ -9,7 +9,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use dozen_model::{
     image::Image,
     names::Domain,
-    route_policy::RoutePolicy,
     route_table::{Endpoint, EndpointAddress, RouteTable, StageRoute, StaticSite, Target},
 };
 
@@ -100,7 +99,7 @@ impl Control {
             waiting: wanted,
             hold: self.hold_of(stage.key.id),
             hold_limit: declared.hold_limit(),
-            policy: RoutePolicy { declared, ..RoutePolicy::default() },
+            policy: self.policy(stage, declared),
         }))
     }
 

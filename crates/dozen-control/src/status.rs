@@ -120,6 +120,7 @@ impl Control {
             processes,
             instances,
             walls,
+            traffic: self.traffic(&stage.key).ok(),
         })
     }
 

@@ -15,6 +15,7 @@ use crate::{
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const RETRY_SECONDS: u16 = 5;
+const MAINTENANCE_RETRY_SECONDS: u16 = 60;
 
 /// Whether a client asks for JSON and not for a page.
 pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
@@ -44,11 +45,18 @@ pub(crate) fn read_only(exchange: Box<Exchange>) -> Response<ResponseBody> {
 }
 
 /// What a stage's policy has decided in the app's place.
-pub(crate) fn instead(instead: Instead, exchange: Box<Exchange>) -> Response<ResponseBody> {
+pub(crate) fn instead(instead: Instead, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     match instead {
         Instead::Forbidden => {
             let text = "This address is not one that the app answers.";
             explain(StatusCode::FORBIDDEN, "Forbidden", text, exchange)
+        }
+        Instead::Maintenance => {
+            exchange.blame(HCode::Maintenance);
+            let text = "The app is being looked after. Please try again in a few minutes.";
+            let mut response = explain(StatusCode::SERVICE_UNAVAILABLE, "Maintenance", text, exchange);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(MAINTENANCE_RETRY_SECONDS));
+            response
         }
         Instead::TooLarge => {
             let text = "The request's body is larger than the app takes.";

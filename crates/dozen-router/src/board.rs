@@ -145,10 +145,11 @@ fn is_unsafe(method: &Method) -> bool {
 impl Stage {
     /// Whether this request is to wait although there may be endpoints.
     pub(crate) fn holds(&self, method: &Method) -> bool {
-        match self.hold {
+        let by_phase = match self.hold {
             Hold::None => false,
             Hold::Unsafe => is_unsafe(method),
-        }
+        };
+        by_phase || self.policy.paused_until().is_some()
     }
 
     /// Whether a request without an endpoint has something to wait for.

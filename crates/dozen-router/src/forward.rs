@@ -111,13 +111,13 @@ fn next_step(exchange: &mut Exchange, name: &str, tried: &[u64]) -> Step {
         let routes = board.routes();
         let Some(stage) = routes.stage(name) else { return Step::Gone };
         exchange.stage = Some(Arc::clone(stage));
+        if stage.holds(&exchange.method) {
+            return Step::Hold(HCode::BootTimeout);
+        }
         let has_endpoints = match &stage.way {
             Way::Static(site) => return Step::Static(Arc::clone(site)),
             Way::Endpoints(list) => !list.is_empty(),
         };
-        if stage.holds(&exchange.method) {
-            return Step::Hold(HCode::BootTimeout);
-        }
         match board.pick(&routes, stage, &exchange.method, tried) {
             Picked::One(in_flight) => return Step::To(in_flight),
             Picked::Changed => {}
@@ -161,6 +161,8 @@ impl Wait {
         // An instance that refuses may be back at once, on the same port, without a new table: its
         // shim restarts it. Other reasons end with a new table only.
         let again = if reason == HCode::Crashed { (now + self.pause).min(deadline) } else { deadline };
+        // A pause ends by itself, without a new table.
+        let again = stage.policy.paused_until().map_or(again, |end| again.min(end));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         tokio::select! {
             // Only the end of the process closes the channel.

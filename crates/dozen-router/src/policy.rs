@@ -3,16 +3,28 @@
 //! Pure: facts in, a verdict out. Who asks turns the verdict into an answer. The order matters:
 //!
 //! ```text
-//! address not allowed -> 403   body too large -> 413   else it passes
+//! address not allowed -> 403   maintenance -> 503   body too large -> 413   else it passes
 //! ```
+//!
+//! A pause is no verdict: what is paused passes, and waits where requests wait for instances.
 //!
 //! Start reading at [`Policy::verdict`].
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use dozen_model::route_policy::RoutePolicy;
+use dozen_model::{
+    address_range::AddressRange,
+    route_policy::{Pause, RoutePolicy},
+};
+use tokio::time::Instant;
 
 use crate::options::Limits;
+
+/// No pause is longer, whatever the clock says.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// What a verdict is made of.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +49,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Instead {
     /// 403: its address is not one that is let in.
     Forbidden,
+    /// 503: the stage is in maintenance.
+    Maintenance,
     /// 413: its body is larger than the stage takes. What is left of it is not read.
     TooLarge,
 }
@@ -47,12 +61,18 @@ pub(crate) struct Policy {
     said: RoutePolicy,
     /// Whether there is nothing to decide.
     is_plain: bool,
+    paused_until: Option<Instant>,
 }
 
 impl Policy {
     /// Prepares what a table says.
     pub(crate) fn new(said: &RoutePolicy) -> Self {
-        Self { is_plain: *said == RoutePolicy::default(), said: said.clone() }
+        let left = said.pause.and_then(|pause| left_of(pause, SystemTime::now()));
+        Self {
+            is_plain: *said == RoutePolicy::default(),
+            said: said.clone(),
+            paused_until: left.map(|left| Instant::now() + left),
+        }
     }
 
     /// Decides about one request.
@@ -61,13 +81,22 @@ impl Policy {
             return Verdict::Pass;
         }
         let allow = &self.said.declared.allow;
-        if !allow.is_empty() && !allow.iter().any(|range| range.contains(facts.client)) {
+        if !allow.is_empty() && !is_in(allow, facts.client) {
             return Verdict::Instead(Instead::Forbidden);
+        }
+        let maintenance = self.said.maintenance.as_ref();
+        if maintenance.is_some_and(|said| !is_in(&said.allow, facts.client)) {
+            return Verdict::Instead(Instead::Maintenance);
         }
         if facts.content_length.is_some_and(|length| self.is_too_large(length)) {
             return Verdict::Instead(Instead::TooLarge);
         }
         Verdict::Pass
+    }
+
+    /// When requests go on, while they all wait.
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until.filter(|end| Instant::now() < *end)
     }
 
     /// The most bytes a request's body may have; asked again as a body without a length comes in.
@@ -91,11 +120,22 @@ impl Policy {
     }
 }
 
+/// What is left of a pause. A clock that went back makes none longer than the longest.
+fn left_of(pause: Pause, now: SystemTime) -> Option<Duration> {
+    let until = UNIX_EPOCH.checked_add(Duration::from_millis(pause.until_ms))?;
+    Some(until.duration_since(now).ok()?.min(LONGEST_PAUSE))
+}
+
+fn is_in(ranges: &[AddressRange], address: IpAddr) -> bool {
+    ranges.iter().any(|range| range.contains(address))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use dozen_model::manifest::{ByteSize, RouterSettings};
+    use dozen_model::{
+        manifest::{ByteSize, RouterSettings},
+        route_policy::Maintenance,
+    };
 
     use super::*;
 
@@ -126,6 +166,33 @@ mod tests {
         ] {
             assert_eq!(policy.verdict(&facts(client)), verdict, "{client}");
         }
+    }
+
+    #[test]
+    fn in_maintenance_only_who_is_named_passes_and_nobody_whom_the_app_does_not_serve() {
+        let maintenance = Some(Maintenance { allow: vec!["10.0.0.1".parse().unwrap()] });
+        let declared = RouterSettings {
+            allow: vec!["10.0.0.0/8".parse().unwrap()],
+            max_body: Some(ByteSize(1)),
+            ..RouterSettings::default()
+        };
+        let policy = Policy::new(&RoutePolicy { declared, maintenance, pause: None });
+        let large = |client| Facts { content_length: Some(2), ..facts(client) };
+        assert_eq!(policy.verdict(&facts("10.0.0.1")), Verdict::Pass);
+        assert_eq!(policy.verdict(&large("10.0.0.1")), Verdict::Instead(Instead::TooLarge));
+        assert_eq!(policy.verdict(&large("10.0.0.2")), Verdict::Instead(Instead::Maintenance));
+        assert_eq!(policy.verdict(&facts("192.0.2.1")), Verdict::Instead(Instead::Forbidden));
+    }
+
+    #[test]
+    fn a_pause_ends_by_itself_also_when_the_clock_went_back() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let pause = |until: u64| Pause { until_ms: until * 1000 };
+        assert_eq!(left_of(pause(1_000_030), now), Some(Duration::from_secs(30)));
+        assert_eq!(left_of(pause(999_999), now), None);
+        assert_eq!(left_of(pause(2_000_000), now), Some(LONGEST_PAUSE));
+        assert_eq!(left_of(Pause { until_ms: u64::MAX }, now), Some(LONGEST_PAUSE));
+        assert!(Policy::new(&RoutePolicy::default()).paused_until().is_none());
     }
 
     #[test]
