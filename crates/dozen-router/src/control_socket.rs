@@ -115,7 +115,7 @@ impl ControlSocket {
             }
             Request::InFlight {} => Answer::InFlight(self.board.in_flight()),
             Request::Listeners {} => Answer::Listeners(self.listeners.len()),
-            Request::Status {} => Answer::Status(RouterStatus {
+            Request::Status {} => Answer::Status(Box::new(RouterStatus {
                 generation: self.board.routes().generation,
                 threads: self.threads,
                 held: self.board.held(),
@@ -123,7 +123,7 @@ impl ControlSocket {
                 limits: self.limits,
                 state_dir: self.state_dir.clone(),
                 ..self.counters.status()
-            }),
+            })),
             Request::CloseUpgraded { endpoint } => Answer::Closing(self.board.close_upgraded(&endpoint)),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) enum Answer {
     /// How many descriptors came along.
     Listeners(usize),
     /// The status.
-    Status(RouterStatus),
+    Status(Box<RouterStatus>),
     /// How many connections were told to end.
     Closing(usize),
     /// Why not.

@@ -74,12 +74,12 @@ pub(crate) async fn maintenance(args: MaintenanceArgs, session: &Session) -> Res
 
 fn tell(status: &TrafficStatus, target: &Target, out: Output) -> Result<(), CliError> {
     if !status.maintenance {
-        return Ok(out.result(format_args!("{target}: not in maintenance"))?);
+        return out.result(format_args!("{target}: not in maintenance"));
     }
     let through: Vec<String> = status.allow.iter().map(AddressRange::to_string).collect();
     let through = match through.as_slice() {
         [] => String::new(),
         some => format!(", {} let through", some.join(", ")),
     };
-    Ok(out.result(format_args!("{target}: in maintenance{through}"))?)
+    out.result(format_args!("{target}: in maintenance{through}"))
 }
