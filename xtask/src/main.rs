@@ -20,6 +20,7 @@ mod ordinary_user;
 mod picture;
 mod requirements;
 mod soak;
+mod strict;
 mod style;
 mod suite;
 mod task;
@@ -40,6 +41,7 @@ Usage: cargo xtask TASK
   bench deploy [--install]  from a change to its first answer, beside the same by hand
   bench router [--install]  the router's CPU time a request, beside nginx
   bench idle                memory and CPU time of an idle server; the start of commands
+  strict [--install]        what the router makes of ambiguous requests, beside nginx and haproxy
   generate [--check]        write the generated files, or only tell whether they are up to date
   picture [BINARY]          run `dozen up examples/blango` and put what it tells into the README
 ";
@@ -70,6 +72,8 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["bench", "router"] => bench::router::bench(false),
         ["bench", "router", "--install"] => bench::router::bench(true),
         ["bench", "idle"] => bench::idle::bench(),
+        ["strict"] => strict::table(false),
+        ["strict", "--install"] => strict::table(true),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
         ["picture"] => picture::write(None),

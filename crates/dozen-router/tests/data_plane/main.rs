@@ -11,3 +11,4 @@ mod lifetime;
 mod routing;
 mod static_files;
 mod streaming;
+mod strict;
