@@ -12,3 +12,4 @@ mod routing;
 mod static_files;
 mod streaming;
 mod strict;
+mod upgrades;
