@@ -41,6 +41,7 @@ Usage: cargo xtask TASK
   bench deploy [--install]  from a change to its first answer, beside the same by hand
   bench router [--install]  the router's CPU time a request, beside nginx
   bench idle                memory and CPU time of an idle server; the start of commands
+  bench revival             from kill -9 of the router to the next answer
   strict [--install]        what the router makes of ambiguous requests, beside nginx and haproxy
   generate [--check]        write the generated files, or only tell whether they are up to date
   picture [BINARY]          run `dozen up examples/blango` and put what it tells into the README
@@ -72,6 +73,7 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["bench", "router"] => bench::router::bench(false),
         ["bench", "router", "--install"] => bench::router::bench(true),
         ["bench", "idle"] => bench::idle::bench(),
+        ["bench", "revival"] => bench::revival::bench(),
         ["strict"] => strict::table(false),
         ["strict", "--install"] => strict::table(true),
         ["generate"] => generate::write(),
