@@ -43,6 +43,7 @@ Usage: cargo xtask TASK
   bench idle                memory and CPU time of an idle server; the start of commands
   bench revival             from kill -9 of the router to the next answer
   strict [--install]        what the router makes of ambiguous requests, beside nginx and haproxy
+  strict --streams COUNT [SEED]  generated requests through the router and through nginx
   generate [--check]        write the generated files, or only tell whether they are up to date
   picture [BINARY]          run `dozen up examples/blango` and put what it tells into the README
 ";
@@ -76,6 +77,8 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["bench", "revival"] => bench::revival::bench(),
         ["strict"] => strict::table(false),
         ["strict", "--install"] => strict::table(true),
+        ["strict", "--streams", count] => strict::streams(count, None),
+        ["strict", "--streams", count, seed] => strict::streams(count, Some(seed)),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
         ["picture"] => picture::write(None),

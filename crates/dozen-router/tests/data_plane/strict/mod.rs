@@ -9,6 +9,8 @@
 //! [`hostile`].
 
 mod case;
+mod differential;
+mod generator;
 mod hostile;
 mod not_yet;
 mod peers;
