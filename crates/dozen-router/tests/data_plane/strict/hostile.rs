@@ -1,14 +1,7 @@
 //! Answers of an app that means no good, or is broken: the client gets a whole one, or is told,
 //! and never a byte that belongs to another answer.
 
-use std::{
-    io::Write as _,
-    sync::{Arc, mpsc},
-    thread,
-    time::Duration,
-};
-
-use parking_lot::Mutex;
+use std::{io::Write as _, time::Duration};
 
 use super::{
     Pace, exchange,
@@ -55,7 +48,7 @@ impl Answered {
     }
 }
 
-const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON";
+pub(super) const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON";
 
 fn framing() -> Vec<Answered> {
     use Right::{Cut, Refused, Whole, WholeOrCut};
@@ -371,35 +364,6 @@ fn a_hostile_answer_is_whole_or_refused_and_poisons_no_other() {
         })
         .collect();
     assert!(faults.is_empty(), "{} answers:\n{}", faults.len(), faults.join("\n"));
-}
-
-#[test]
-fn what_an_app_sends_unasked_is_nobodys_answer() {
-    let (poison, told) = mpsc::channel::<()>();
-    let (written, done) = mpsc::channel::<()>();
-    let told = Arc::new(Mutex::new(told));
-    let app = App::start(move |seen: &Seen, stream| {
-        let then = say(stream, seen.path());
-        if seen.path() == "/first" {
-            let (mut stream, told, written) =
-                (stream.try_clone().unwrap(), Arc::clone(&told), written.clone());
-            thread::spawn(move || {
-                told.lock().recv_timeout(Duration::from_secs(30)).unwrap();
-                stream.write_all(POISON.as_bytes()).unwrap();
-                written.send(()).unwrap();
-            });
-        }
-        then
-    });
-    let host = Host::start();
-    host.route(vec![stage("one", &[("1", app.address)])]);
-    let mut browser = host.browser();
-    assert_eq!(browser.get("one.test", "/first").unwrap().body, "/first");
-    poison.send(()).unwrap();
-    done.recv_timeout(Duration::from_secs(30)).unwrap();
-    for path in ["/second", "/third"] {
-        assert_eq!(browser.get("one.test", path).unwrap().body, path);
-    }
 }
 
 #[test]

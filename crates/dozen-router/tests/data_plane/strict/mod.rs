@@ -12,6 +12,7 @@ mod case;
 mod differential;
 mod generator;
 mod hostile;
+mod leftovers;
 mod not_yet;
 mod peers;
 mod probes;
