@@ -25,6 +25,10 @@ pub(crate) fn answers(mut bytes: &[u8], methods: &[&str]) -> Result<Vec<Answer>,
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let status = read_status(&head)?;
         bytes = &bytes[end + 4..];
+        let has_framing = !matches!(framing(&head)?, Framing::ToTheEnd);
+        if has_framing && (status == 204 || (100..200).contains(&status)) {
+            return Err(format!("a body that cannot be: {head:?}"));
+        }
         if (100..200).contains(&status) && status != 101 {
             continue;
         }

@@ -229,14 +229,17 @@ fn forms() -> Vec<Case> {
         served("http://one.test:80/x", "/x"),
         served("HTTP://ONE.TEST/X", "/X"),
         served("http://one.test", "/"),
-        served("http://one.test?x", "/?x"),
+        // Its path is missing, which only the client's own proxy may know how to repair.
+        served("http://one.test?x", "/?x").or_refused_by(400),
         Case::refused("an absolute target without a host", absolute("http://one.test/")),
         Case::served("OPTIONS *", line("OPTIONS * HTTP/1.1"), &["OPTIONS *"]),
         Case::served("OPTIONS of a whole server", line("OPTIONS http://one.test HTTP/1.1"), &["OPTIONS *"]),
         Case::served("OPTIONS of a path", line("OPTIONS /x HTTP/1.1"), &["OPTIONS /x"]),
     ];
     for text in ODD_FORMS {
-        cases.push(refused(text));
+        // A tunnel may be refused for what it is.
+        let is_tunnel = text.starts_with("CONNECT");
+        cases.push(if is_tunnel { refused(text).or_refused_by(405) } else { refused(text) });
     }
     cases
 }
