@@ -48,7 +48,7 @@ impl Pair {
             let is_right = ours.verdict.seen == stream.known;
             return (!is_right).then(|| format!("{}; right: {:?}", shown(&ours.verdict), stream.known));
         }
-        let seen = reframed(&ours.verdict.seen);
+        let mut seen = reframed(&ours.verdict.seen);
         if is_within(&seen, &reframed(&stream.known)) {
             return None;
         }
@@ -56,6 +56,10 @@ impl Pair {
             return None;
         }
         let theirs = probe(self.nginx.address, &self.theirs, &case, Pace::Whole);
+        if ours.verdict.statuses.contains(&404) {
+            // It was for nobody here, and the connection goes on; nginx may have refused its method.
+            seen.retain(|seen| seen != "GET /last");
+        }
         let is_right = is_within(&seen, &reframed(&theirs.verdict.seen));
         (!is_right).then(|| format!("{}; nginx: {}", shown(&ours.verdict), shown(&theirs.verdict)))
     }
