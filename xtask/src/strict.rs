@@ -42,6 +42,7 @@ pub(crate) fn streams(count: &str, seed: Option<&str>) -> Result<(), TaskError> 
 fn ignored(test: &str) -> Command {
     let words = ["test", "--locked", "--package", "dozen-router", "--test", "data_plane", "--", test];
     let mut tests = cargo(words);
-    tests.args(["--ignored", "--nocapture"]);
+    // One table behind another.
+    tests.args(["--ignored", "--nocapture", "--test-threads=1"]);
     tests
 }

@@ -1,7 +1,7 @@
 //! Answers of an app that means no good, or is broken: the client gets a whole one, or is told,
 //! and never a byte that belongs to another answer.
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write as _, net::SocketAddr, time::Duration};
 
 use super::{
     Pace, exchange,
@@ -14,7 +14,7 @@ use crate::{
 
 /// What a client may see of an answer.
 #[derive(Debug, Clone, Copy)]
-enum Right {
+pub(super) enum Right {
     /// It, whole, with this status and body.
     Whole(u16, &'static str),
     /// Nothing of it: 502.
@@ -25,13 +25,13 @@ enum Right {
     WholeOrCut(u16, &'static str),
 }
 
-struct Answered {
-    name: &'static str,
+pub(super) struct Answered {
+    pub(super) name: &'static str,
     method: &'static str,
     bytes: Vec<u8>,
     /// What the app does behind it.
     then: Then,
-    right: Right,
+    pub(super) right: Right,
 }
 
 fn answered(name: &'static str, bytes: impl Into<Vec<u8>>, right: Right) -> Answered {
@@ -287,7 +287,8 @@ fn bodies_that_may_not_be() -> Vec<Answered> {
 }
 
 /// An app that answers `/hostile` like this, and everything else with its path.
-fn app(bytes: Vec<u8>, then: Then) -> App {
+pub(super) fn app(answered: &Answered) -> App {
+    let (bytes, then) = (answered.bytes.clone(), answered.then);
     App::start(move |seen: &Seen, stream| {
         if seen.path() != "/hostile" {
             return say(stream, seen.path());
@@ -298,69 +299,98 @@ fn app(bytes: Vec<u8>, then: Then) -> App {
     })
 }
 
+/// What a client met, and what is wrong with it if anything is.
+pub(super) struct Met {
+    pub(super) brief: String,
+    pub(super) fault: Option<String>,
+}
+
 /// Asks over one connection for a good, the hostile and a good answer, then for a good one over
 /// another.
-fn fault(host: &Host, answered: &Answered) -> Option<String> {
+pub(super) fn ask(address: SocketAddr, answered: &Answered) -> Met {
     let requests = format!(
         "GET /before HTTP/1.1\r\nHost: one.test\r\n\r\n{} /hostile HTTP/1.1\r\nHost: one.test\r\n\r\n\
          GET /after HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n",
         answered.method
     );
-    let (bytes, is_closed) = exchange(host.address, requests.as_bytes(), Pace::Whole);
-    let again = host.get("one.test", "/again");
-    if again.body != "/again" {
-        return Some(format!("another client gets {again:?}"));
+    let again = b"GET /again HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n";
+    let (bytes, is_closed) = exchange(address, requests.as_bytes(), Pace::Whole);
+    let again = answers(&exchange(address, again, Pace::Whole).0, &["GET"]);
+    let met = |brief: &str, fault: String| Met { brief: brief.to_owned(), fault: Some(fault) };
+    let good = |answer: &Answer, path: &str| answer.status == 200 && answer.is_whole && answer.body == path;
+    if !again.as_ref().is_ok_and(|all| matches!(&all[..], [again] if good(again, "/again"))) {
+        return met("poisoned", format!("another client gets {again:?}"));
     }
     let all = match answers(&bytes, &["GET", answered.method, "GET"]) {
         Ok(all) => all,
-        Err(why) => return Some(format!("the client gets {why}")),
+        Err(why) => return met("unreadable", format!("the client gets {why}")),
     };
-    let good = |answer: &Answer, path: &str| answer.status == 200 && answer.is_whole && answer.body == path;
     // Closed in its place: a cut before the first byte.
     let nothing = Answer::default();
     let (before, hostile, after) = match &all[..] {
+        [] => return met("nothing", "the client gets nothing".to_owned()),
         [before] => (before, &nothing, &[][..]),
         [before, hostile, after @ ..] => (before, hostile, after),
-        [] => return Some("the client gets nothing".to_owned()),
     };
-    if !is_closed || !good(before, "/before") {
-        return Some(format!("closed: {is_closed}, the client gets {all:?}"));
+    if !good(before, "/before") || after.iter().any(|after| !good(after, "/after")) {
+        return met("poisoned", format!("the client gets {all:?}"));
     }
-    if let [after] = after
-        && !good(after, "/after")
-    {
-        return Some(format!("the next request gets {after:?}"));
-    }
-    let is_whole =
-        |status: u16, body: &str| hostile.is_whole && (hostile.status, &*hostile.body) == (status, body);
-    // What has no end but the connection's may not be cut: nobody would see it.
-    let is_refused = hostile.status == 502 && hostile.is_whole;
-    let is_cut = is_refused || !hostile.is_whole;
-    let is_right = match answered.right {
-        Right::Whole(status, body) => is_whole(status, body) && after.len() == 1,
-        Right::Refused => is_refused,
-        Right::Cut => is_cut,
-        Right::WholeOrCut(status, body) => is_whole(status, body) || is_cut,
+    let brief = match hostile {
+        Answer { status: 0, .. } => "closed".to_owned(),
+        Answer { status, is_whole: true, .. } => status.to_string(),
+        Answer { status, .. } => format!("{status} cut"),
     };
-    (!is_right).then(|| format!("{hostile:?}; right: {:?}", answered.right))
+    if !is_closed {
+        return met(&format!("{brief}, hangs"), format!("not closed, the client gets {all:?}"));
+    }
+    let is_right = answered.right.allows(hostile, after.len());
+    Met { brief, fault: (!is_right).then(|| format!("{hostile:?}; right: {:?}", answered.right)) }
+}
+
+impl Right {
+    /// Whether this may become of an answer, with so many behind it.
+    fn allows(self, hostile: &Answer, behind: usize) -> bool {
+        let is_whole =
+            |status: u16, body: &str| hostile.is_whole && (hostile.status, &*hostile.body) == (status, body);
+        let is_refused = hostile.status == 502 && hostile.is_whole;
+        // What has no end but the connection's may not be cut: nobody would see it.
+        let is_cut = is_refused || !hostile.is_whole;
+        match self {
+            Self::Whole(status, body) => is_whole(status, body) && behind == 1,
+            Self::Refused => is_refused,
+            Self::Cut => is_cut,
+            Self::WholeOrCut(status, body) => is_whole(status, body) || is_cut,
+        }
+    }
+}
+
+/// In few words, for the table.
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(status, _) => write!(f, "{status}"),
+            Self::Refused => f.write_str("502"),
+            Self::Cut => f.write_str("502 or cut"),
+            Self::WholeOrCut(status, _) => write!(f, "{status} or 502"),
+        }
+    }
+}
+
+/// All hostile answers.
+pub(super) fn all() -> impl Iterator<Item = Answered> {
+    [framing(), chunks(), heads(), first_lines(), bodies_that_may_not_be()].into_iter().flatten()
 }
 
 #[test]
 fn a_hostile_answer_is_whole_or_refused_and_poisons_no_other() {
     let host = Host::start();
-    let all = framing()
-        .into_iter()
-        .chain(chunks())
-        .chain(heads())
-        .chain(first_lines())
-        .chain(bodies_that_may_not_be());
-    let all = all.filter(|answered| !super::not_yet::NOT_YET.contains(&answered.name));
+    let all = all().filter(|answered| !super::not_yet::NOT_YET.contains(&answered.name));
     let faults: Vec<String> = all
         .enumerate()
         .filter_map(|(number, answered)| {
-            let app = app(answered.bytes.clone(), answered.then);
+            let app = app(&answered);
             host.route(vec![stage("one", &[(&number.to_string(), app.address)])]);
-            fault(&host, &answered).map(|why| format!("{}: {why}", answered.name))
+            ask(host.address, &answered).fault.map(|why| format!("{}: {why}", answered.name))
         })
         .collect();
     assert!(faults.is_empty(), "{} answers:\n{}", faults.len(), faults.join("\n"));

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::{
     Pace,
     case::{Case, Verdict},
-    fault,
+    fault, hostile,
     peers::Peer,
     probe, probes,
     upstream::Upstream,
@@ -57,6 +57,27 @@ fn table_of_what_each_proxy_does() {
     }
 }
 
+#[test]
+#[ignore = "prints the whole table: `cargo xtask strict`"]
+fn table_of_what_each_proxy_passes_on() {
+    let host = Host::start();
+    println!("\nWhat a client gets of an answer. `!`: not right; `poisoned`: another one's bytes.");
+    println!("\n{:<44}{:<14}{:<18}{:<18}haproxy", "answer", "right", "dozen", "nginx");
+    for (number, answered) in hostile::all().enumerate() {
+        let app = hostile::app(&answered);
+        host.route(vec![stage("one", &[(&number.to_string(), app.address)])]);
+        // A proxy of its own for each answer: none begins with what another one has left.
+        let peers = [Peer::nginx(app.address), Peer::haproxy(app.address)];
+        let peers = peers.iter().flatten().map(|peer| peer.address);
+        let cells: String = std::iter::once(host.address)
+            .chain(peers)
+            .map(|address| hostile::ask(address, &answered))
+            .map(|met| format!("{}{:<17}", if met.fault.is_some() { "!" } else { " " }, met.brief))
+            .collect();
+        println!("{:<43} {:<14}{cells}", shortened(answered.name), answered.right.to_string());
+    }
+}
+
 /// What one proxy makes of a probe.
 fn cell(proxy: &mut Proxy, case: &Case) -> String {
     let mut case = case.clone();
@@ -96,7 +117,7 @@ fn brief(verdict: &Verdict) -> String {
 }
 
 fn shortened(name: &str) -> String {
-    let name = name.replace("\r\n", "; ");
+    let name = name.replace("\r\n", "; ").replace('\r', "\\r").replace('\0', "\\0").replace('\t', "\\t");
     match name.char_indices().nth(41) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name,
