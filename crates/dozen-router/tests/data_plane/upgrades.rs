@@ -116,11 +116,8 @@ impl Load {
     }
 
     /// Ends it; what failed, by kind.
-    fn stop(self) -> Vec<String> {
-        self.stop.store(true, SeqCst);
-        for client in self.clients {
-            client.join().unwrap();
-        }
+    fn stop(mut self) -> Vec<String> {
+        self.end();
         let told = |(name, count): &(&str, Arc<Count>)| {
             let failed = count.failed.lock();
             let of = failed.len() + count.served.load(SeqCst);
@@ -128,6 +125,23 @@ impl Load {
                 .then(|| format!("{name}: {} of {of} failed, first {:?}", failed.len(), failed[0]))
         };
         self.counts.iter().filter_map(told).collect()
+    }
+}
+
+impl Load {
+    fn end(&mut self) {
+        self.stop.store(true, SeqCst);
+        for client in self.clients.drain(..) {
+            // One that panicked has told so.
+            let _ = client.join();
+        }
+    }
+}
+
+impl Drop for Load {
+    /// Also when the test fails: its clients keep the router alive.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
