@@ -149,6 +149,16 @@ fn wanted<T: PartialEq + Debug>(what: &str, seen: T, right: T) -> Result<(), Str
     if seen == right { Ok(()) } else { Err(format!("{what}: {seen:?}")) }
 }
 
+fn over_a_kept_connection(host: &Host, kept: &mut Option<Browser>) -> Result<(), String> {
+    let is_new = kept.is_none();
+    let browser = kept.get_or_insert_with(|| host.browser());
+    let reply = browser.get("one.test", "/").ok_or_else(|| format!("no answer, new connection: {is_new}"))?;
+    if reply.header("connection") == Some("close") {
+        *kept = None;
+    }
+    wanted("kept", (reply.status, reply.body.as_str()), (200, "ok"))
+}
+
 fn over_a_new_connection(host: &Host, _: &mut Option<Browser>) -> Result<(), String> {
     let reply = host.browser().post("one.test", "/", "body").ok_or("no answer")?;
     wanted("new", (reply.status, reply.body.as_str()), (200, "ok"))
@@ -217,5 +227,11 @@ fn twenty_upgrades_in_place_refuse_hang_and_cut_nobody() {
         ("downloads", download),
         ("uploads", upload),
     ]);
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_kept_connection_is_not_closed_under_a_request_by_an_upgrade() {
+    let failed = upgrade_under(&[("kept connections", over_a_kept_connection)]);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

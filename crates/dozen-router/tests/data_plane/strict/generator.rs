@@ -246,6 +246,7 @@ const ODD_LINES: &[&str] = &[
     "GET @",
     "GET  @ HTTP/1.1",
     "GET @  HTTP/1.1",
+    "GET @#x HTTP/1.1",
     "GET @ HTTP/1.1 ",
     " GET @ HTTP/1.1",
     "GET\t@ HTTP/1.1",
@@ -255,6 +256,7 @@ const ODD_LINES: &[&str] = &[
     "GET ftp://one.test@ HTTP/1.1",
     "CONNECT one.test:80 HTTP/1.1",
     "OPTIONS * HTTP/1.1",
+    "GET * HTTP/1.1",
     "\r\nGET @ HTTP/1.1",
     "\nGET @ HTTP/1.1",
 ];

@@ -96,6 +96,26 @@ fn the_rest_of_an_answer_whose_client_left_is_nobodys() {
 }
 
 #[test]
+fn the_rest_of_an_upload_that_was_answered_early_is_no_request() {
+    let app = App::start(|seen: &Seen, stream| say(stream, seen.path()));
+    let host = Host::start();
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    for _ in 0..20 {
+        let mut early = host.browser();
+        let length = 3 + HIDDEN.len();
+        early
+            .send(&format!("POST /stream HTTP/1.1\r\nHost: one.test\r\nContent-Length: {length}\r\n\r\nabc"));
+        assert_eq!(early.reply().unwrap().body, "/stream");
+        // The rest of the body: no request of this client, whatever it looks like.
+        let _ = early.stream.write_all(HIDDEN.as_bytes());
+        let _ = early.stream.write_all(b"GET /next HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n");
+        let rest = early.rest();
+        assert!(!rest.contains("/hidden"), "{rest}");
+        assert_eq!(host.get("one.test", "/other").body, "/other");
+    }
+}
+
+#[test]
 fn an_upload_that_its_client_breaks_off_is_no_whole_request() {
     let app = App::says("taken");
     let host = Host::start();
