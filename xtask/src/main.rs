@@ -20,6 +20,7 @@ mod ordinary_user;
 mod picture;
 mod requirements;
 mod soak;
+mod strict;
 mod style;
 mod suite;
 mod task;
@@ -40,6 +41,9 @@ Usage: cargo xtask TASK
   bench deploy [--install]  from a change to its first answer, beside the same by hand
   bench router [--install]  the router's CPU time a request, beside nginx
   bench idle                memory and CPU time of an idle server; the start of commands
+  bench revival             from kill -9 of the router to the next answer
+  strict [--install]        what the router makes of ambiguous requests, beside nginx and haproxy
+  strict --streams COUNT [SEED]  generated requests through the router and through nginx
   generate [--check]        write the generated files, or only tell whether they are up to date
   picture [BINARY]          run `dozen up examples/blango` and put what it tells into the README
 ";
@@ -70,6 +74,11 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["bench", "router"] => bench::router::bench(false),
         ["bench", "router", "--install"] => bench::router::bench(true),
         ["bench", "idle"] => bench::idle::bench(),
+        ["bench", "revival"] => bench::revival::bench(),
+        ["strict"] => strict::table(false),
+        ["strict", "--install"] => strict::table(true),
+        ["strict", "--streams", count] => strict::streams(count, None),
+        ["strict", "--streams", count, seed] => strict::streams(count, Some(seed)),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
         ["picture"] => picture::write(None),
