@@ -7,9 +7,12 @@
 //!
 //! A file for each; it writes the configuration and says what to start.
 
+mod caddy;
+mod envoy;
 mod haproxy;
 mod nginx;
 mod ours;
+mod traefik;
 
 use std::{
     path::{Path, PathBuf},
@@ -37,6 +40,10 @@ pub(super) struct Site {
     pub(super) upstream: u16,
     /// The port that it listens on.
     pub(super) plain: u16,
+    /// The port for TLS.
+    pub(super) tls: u16,
+    /// Where `certificate.pem`, `key.pem` and `both.pem` are.
+    pub(super) certificates: PathBuf,
     /// A datagram socket that takes its log, for one that sends it.
     pub(super) log: PathBuf,
     /// How many hosts it routes, the one of the requests last; only for ours.
@@ -67,7 +74,8 @@ pub(super) enum ComesFrom {
 }
 
 /// All but ours.
-pub(super) const PEERS: &[Peer] = &[nginx::NGINX, haproxy::HAPROXY];
+pub(super) const PEERS: &[Peer] =
+    &[nginx::NGINX, haproxy::HAPROXY, traefik::TRAEFIK, caddy::CADDY, envoy::ENVOY];
 
 /// One that takes part.
 #[derive(Debug)]
@@ -115,7 +123,7 @@ fn proxy(program: &Path) -> Command {
 fn version(told: &str) -> Option<String> {
     let is_part = |c: char| c.is_ascii_digit() || c == '.';
     let parts = told.split(|c| !is_part(c)).map(|part| part.trim_matches('.'));
-    parts.filter(|part| part.contains('.')).map(str::to_owned).next()
+    parts.filter(|part| part.matches('.').count() >= 2).map(str::to_owned).next()
 }
 
 #[cfg(test)]
@@ -126,6 +134,7 @@ mod tests {
             ("nginx version: nginx/1.22.1\n", "1.22.1"),
             ("HAProxy version 2.6.12-1+deb12u4 2026/10/17", "2.6.12"),
             ("v2.11.7 h1:abc=", "2.11.7"),
+            ("python3.11/envoy  version: 8b/1.40.0/Clean", "1.40.0"),
             ("Version:      3.7.15\nCodename:     x", "3.7.15"),
         ] {
             assert_eq!(super::version(told).as_deref(), Some(wanted));

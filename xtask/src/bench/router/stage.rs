@@ -3,11 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use super::{
     options::Options,
-    peers::{ComesFrom, Contender, NGINX_TOOL, PEERS, Peer, Site},
+    peers::{ComesFrom, Contender, HOST, NGINX_TOOL, PEERS, Peer, Site},
+    process::{free_port, pin_the_load},
     upstream::{Upstream, take_logs},
     venv,
 };
@@ -16,7 +18,14 @@ use crate::{
     task::{TaskError, cargo, command, output, repository, run},
 };
 
-const WRK: Tool = Tool { name: "wrk", package: "wrk", needed_for: "the requests" };
+/// What every run needs besides the peers.
+const TOOLS: &[Tool] = &[
+    NGINX_TOOL,
+    Tool { name: "wrk", package: "wrk", needed_for: "the requests" },
+    Tool { name: "h2load", package: "nghttp2-client", needed_for: "the requests of HTTP/2" },
+    Tool { name: "openssl", package: "openssl", needed_for: "the certificate, and new handshakes" },
+    Tool { name: "python3", package: "python3-venv", needed_for: "peers that come as Python packages" },
+];
 
 /// All that a run shares; the folder is removed in the end.
 #[derive(Debug)]
@@ -38,7 +47,7 @@ impl Stage {
             ComesFrom::Debian(tool) => Some(tool),
             _ => None,
         });
-        let tools: Vec<Tool> = [NGINX_TOOL, WRK].into_iter().chain(debian).collect();
+        let tools: Vec<Tool> = TOOLS.iter().copied().chain(debian).collect();
         provide(&tools, options.install)?;
         venv::provide(&wanted, options.install)?;
         let mut contenders = ours(&options)?;
@@ -49,9 +58,10 @@ impl Stage {
                 Err(why) => missing.push((peer.name, why)),
             }
         }
-        super::process::pin_the_load()?;
+        pin_the_load()?;
         let folder = std::env::temp_dir().join(format!("dozen-bench-{}", std::process::id()));
         fs::create_dir(&folder)?;
+        make_certificate(&folder)?;
         let upstream = Upstream::start(&folder)?;
         Ok(Self { options, contenders, missing, upstream, folder })
     }
@@ -65,7 +75,9 @@ impl Stage {
         fs::create_dir(&folder)?;
         let log = folder.join("log.sock");
         take_logs(&log)?;
-        Ok(Site { log, folder, upstream: self.upstream.port, plain: super::process::free_port()?, hosts: 1 })
+        let (plain, tls) = (free_port()?, free_port()?);
+        let certificates = self.folder.clone();
+        Ok(Site { folder, upstream: self.upstream.port, plain, tls, certificates, log, hosts: 1 })
     }
 }
 
@@ -93,6 +105,19 @@ fn ours(options: &Options) -> Result<Vec<Contender>, TaskError> {
     let revision = output(&mut command("git", ["describe", "--always", "--dirty"]))?;
     let program = repository().join("target/release/router-probe");
     Ok(vec![Contender::ours("dozen", &program, revision.trim().to_owned())])
+}
+
+/// A certificate for the host of the requests, with the kind of key that most have now.
+fn make_certificate(folder: &Path) -> Result<(), TaskError> {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
+    openssl.args(["-days", "30", "-subj", &format!("/CN={HOST}")]);
+    openssl.args(["-addext", &format!("subjectAltName=DNS:{HOST}")]);
+    openssl.args(["-keyout", "key.pem", "-out", "certificate.pem"]).current_dir(folder);
+    output(&mut openssl)?;
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| fs::read(folder.join(name)));
+    fs::write(folder.join("both.pem"), [certificate?, key?].concat())?;
+    Ok(())
 }
 
 fn shown(path: &Path) -> String {

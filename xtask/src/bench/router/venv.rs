@@ -1,6 +1,6 @@
 //! The Python environment below `target/` that holds the peers which come as Python packages.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use super::peers::{ComesFrom, Peer};
 use crate::task::{TaskError, command, is_ci, repository, run};
@@ -9,9 +9,13 @@ fn folder() -> PathBuf {
     repository().join("target/bench-peers")
 }
 
-/// A program of the environment, if it is there.
+/// A program of the environment, if it is there; `python3` in its path stands for any version.
 pub(super) fn program(name: &str) -> Option<PathBuf> {
-    Some(folder().join(name)).filter(|file| file.is_file())
+    let Some((before, after)) = name.split_once("/python3/") else {
+        return Some(folder().join(name)).filter(|file| file.is_file());
+    };
+    let versions = fs::read_dir(folder().join(before)).ok()?.flatten();
+    versions.map(|version| version.path().join(after)).find(|file| file.is_file())
 }
 
 /// Installs what is missing of `peers`, or tells how; what cannot be installed stays missing.

@@ -14,13 +14,15 @@ pub(super) const HAPROXY: Peer = Peer {
 
 fn set_up(program: &Path, site: &Site) -> Result<Command, TaskError> {
     let log = site.log.display();
-    let (plain, upstream) = (site.plain, site.upstream);
+    let certificates = site.certificates.display();
+    let (plain, tls, upstream) = (site.plain, site.tls, site.upstream);
     let hosts = site.folder.join("hosts.map");
     fs::write(&hosts, format!("{HOST} app\n"))?;
     let text = format!(
         r#"global
   nbthread 1
   maxconn 4096
+  ssl-default-bind-options ssl-min-ver TLSv1.2
   log {log} len 1024 format rfc5424 local0
 defaults
   mode http
@@ -39,9 +41,11 @@ defaults
   unique-id-header X-Request-ID
 frontend public
   bind 127.0.0.1:{plain} backlog 4096
+  bind 127.0.0.1:{tls} backlog 4096 ssl crt {certificates}/both.pem alpn h2,http/1.1
   http-request use-service prometheus-exporter if {{ path /metrics }}
   http-request set-var(txn.host) req.hdr(host),field(1,:),lower
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}
+  http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
   http-request set-header X-Forwarded-Host %[var(txn.host)]
   http-request set-header X-Forwarded-Port %[dst_port]
   http-response set-header X-Request-ID %[unique-id]

@@ -26,7 +26,8 @@ pub(in super::super) fn frame(folder: &Path, http: &str) -> String {
 
 fn set_up(program: &Path, site: &Site) -> Result<Command, TaskError> {
     let folder = site.folder.display();
-    let (plain, upstream) = (site.plain, site.upstream);
+    let certificates = site.certificates.display();
+    let (plain, tls, upstream) = (site.plain, site.tls, site.upstream);
     let http = format!(
         r#"  log_format lines '$time_iso8601 method=$request_method path="$uri" host=$host request_id=$request_id '
     'fwd="$remote_addr" instance=$upstream_addr connect=$upstream_connect_time '
@@ -40,6 +41,11 @@ fn set_up(program: &Path, site: &Site) -> Result<Command, TaskError> {
   server {{ listen 127.0.0.1:{plain} default_server backlog=4096; return 404; }}
   server {{
     listen 127.0.0.1:{plain};
+    listen 127.0.0.1:{tls} ssl http2 backlog=4096;
+    ssl_certificate {certificates}/certificate.pem;
+    ssl_certificate_key {certificates}/key.pem;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:tls:10m;
     server_name {HOST};
     location = /metrics {{ stub_status; access_log off; }}
     location / {{
