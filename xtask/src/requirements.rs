@@ -6,6 +6,7 @@
 use crate::task::{TaskError, command, find, is_ci, is_root, run};
 
 /// A tool, the Debian package that brings it, and who needs it.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,
