@@ -19,9 +19,11 @@ use http::{
     header::{FORWARDED, GetAll},
 };
 
-pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use crate::http1::fields::{Field, Fields, Name};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 const HTTPS_PORT: HeaderValue = HeaderValue::from_static("443");
 
@@ -73,8 +75,28 @@ impl Peer {
 }
 
 impl Origin {
+    /// Where a request comes from. Only a trusted peer's words are looked at.
+    pub(crate) fn of_request(peer: &Peer, trusted: &[AddressRange], fields: Fields<'_>) -> Self {
+        let mut told = HeaderMap::new();
+        if peer.is_trusted {
+            for Field { known, value, .. } in fields.iter() {
+                let name = match known {
+                    Name::Forwarded => FORWARDED,
+                    Name::XForwardedFor => X_FORWARDED_FOR,
+                    Name::XForwardedPort => X_FORWARDED_PORT,
+                    Name::XForwardedProto => X_FORWARDED_PROTO,
+                    _ => continue,
+                };
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    told.append(name, value);
+                }
+            }
+        }
+        Self::of(peer, trusted, &told)
+    }
+
     /// Where a request with these headers comes from.
-    pub(crate) fn of(peer: &Peer, trusted: &[AddressRange], headers: &HeaderMap) -> Self {
+    fn of(peer: &Peer, trusted: &[AddressRange], headers: &HeaderMap) -> Self {
         let own = Self {
             client: peer.address,
             text: peer.text.clone(),

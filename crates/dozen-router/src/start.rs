@@ -23,6 +23,7 @@ use crate::{
     access_files::{self, AccessFiles},
     board::Board,
     control_socket::ControlSocket,
+    crowd::Crowd,
     error::RouterError,
     listen,
     options::RouterOptions,
@@ -72,9 +73,11 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let (stop, stopping) = watch::channel(Stopping::No);
     let (ended, workers_end) = mpsc::unbounded_channel();
     let trusted_proxies: Arc<[AddressRange]> = options.trusted_proxies.into();
+    let crowd = Arc::new(Crowd::default());
     let make_worker = |_| Worker {
         board: Arc::clone(&board),
         counters: Arc::clone(&counters),
+        crowd: Arc::clone(&crowd),
         limits: options.limits,
         trusted_proxies: Arc::clone(&trusted_proxies),
         files: files.clone(),

@@ -3,25 +3,31 @@
 //! Nothing in here is shared with other threads but the board and the counters.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::HashMap,
     io,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
+    task::Waker,
     time::Duration,
 };
 
 use dozen_model::address_range::AddressRange;
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::LocalOptions,
     sync::{Notify, watch},
-    task::{LocalSet, spawn_local},
-    time::{sleep, timeout},
+    task::spawn_local,
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
     access_log::{AccessLog, Batch},
     board::Board,
+    client_stream::ClientStream,
     connection,
+    crowd::Crowd,
+    date::Clock,
     options::Limits,
     pool::Pool,
     request_id::RequestIds,
@@ -45,6 +51,7 @@ pub(crate) enum Stopping {
 pub(crate) struct Worker {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: Arc<[AddressRange]>,
     pub(crate) files: SyncSender<Batch>,
@@ -57,6 +64,7 @@ pub(crate) struct Worker {
 pub(crate) struct Room {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) limits: Limits,
     pub(crate) trusted_proxies: Arc<[AddressRange]>,
     pub(crate) pool: Pool,
@@ -68,6 +76,25 @@ pub(crate) struct Room {
     max_connections: usize,
     open: Cell<usize>,
     closed: Notify,
+    /// Since when the process is on its way out.
+    drains_since: Cell<Option<Instant>>,
+    /// The tasks of connections that wait for a request, to be woken at the drain.
+    waiting: RefCell<HashMap<u64, Waker>>,
+    registrations: Cell<u64>,
+    clock: Clock,
+}
+
+/// A connection that is woken at the drain, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    room: Rc<Room>,
+    number: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.room.waiting.borrow_mut().remove(&self.number);
+    }
 }
 
 /// A client connection, or what is left of it after an upgrade; counted until it is dropped.
@@ -93,14 +120,16 @@ impl Drop for OpenConnection {
 impl Worker {
     /// Runs `serve` on a runtime of this thread.
     pub(crate) fn block_on<T>(self, serve: impl AsyncFnOnce(Rc<Room>) -> io::Result<T>) -> io::Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = LocalSet::new().block_on(&runtime, async move {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let outcome = runtime.block_on(async move {
             let room = Rc::new(Room {
                 pool: Pool::new(Arc::clone(&self.board), self.limits),
                 log: AccessLog::start(self.files, Arc::clone(&self.counters)),
                 ids: RequestIds::new()?,
                 board: self.board,
                 counters: self.counters,
+                crowd: self.crowd,
                 limits: self.limits,
                 trusted_proxies: self.trusted_proxies,
                 stopping: self.stopping,
@@ -108,6 +137,10 @@ impl Worker {
                 max_connections: self.max_connections,
                 open: Cell::new(0),
                 closed: Notify::new(),
+                drains_since: Cell::new(None),
+                waiting: RefCell::default(),
+                registrations: Cell::new(0),
+                clock: Clock::default(),
             });
             room.pool.keep_clean();
             serve(room).await
@@ -132,6 +165,8 @@ impl Room {
                 return;
             }
         }
+        self.drains_since.set(Some(Instant::now()));
+        self.waiting.borrow().values().for_each(Waker::wake_by_ref);
         if timeout(self.limits.drain, self.all_closed()).await.is_err() {
             self.cut.send_replace(true);
             // Close frames get a moment to leave.
@@ -168,7 +203,29 @@ impl Room {
     fn start(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr) {
         Counters::count(&self.counters.connections);
         let open = OpenConnection::count(self);
-        spawn_local(connection::serve(Rc::clone(self), stream, peer, open));
+        let Ok(local) = stream.local_addr() else { return };
+        // Answers are written whole; an interactive one must not wait for the client's word. Refused
+        // only on a dead socket.
+        let _ = stream.set_nodelay(true);
+        spawn_local(connection::serve(Rc::clone(self), ClientStream::Tcp(stream), (peer, local), open));
+    }
+
+    /// Since when the process is on its way out, if it is.
+    pub(crate) fn drains_since(&self) -> Option<Instant> {
+        self.drains_since.get()
+    }
+
+    /// Wakes this task at the drain.
+    pub(crate) fn register(self: &Rc<Self>, waker: &Waker) -> Registered {
+        let number = self.registrations.get() + 1;
+        self.registrations.set(number);
+        self.waiting.borrow_mut().insert(number, waker.clone());
+        Registered { room: Rc::clone(self), number }
+    }
+
+    /// The time of day as a `Date` header has it.
+    pub(crate) fn date(&self) -> Rc<str> {
+        self.clock.date()
     }
 
     async fn all_closed(&self) {

@@ -106,6 +106,10 @@ impl Host {
         self.browser().get(host, path).unwrap()
     }
 
+    pub(crate) fn get_or_none(&self, host: &str, path: &str) -> Option<Reply> {
+        self.browser().get(host, path)
+    }
+
     pub(crate) fn pid(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child.lock())
     }
@@ -114,6 +118,17 @@ impl Host {
     pub(crate) fn kill_and_restart(&self) {
         self.kill();
         *self.child.lock() = spawn(&self.launch);
+    }
+
+    /// Starts a successor with the same sockets, and ends this one when the successor serves. The
+    /// old one goes on until it has nothing left to do.
+    pub(crate) fn upgrade(&self) -> Child {
+        let successor = spawn(&self.launch);
+        let pid = successor.id();
+        // Either may take the question.
+        eventually("the successor serves", || self.client().status().is_ok_and(|status| status.pid == pid));
+        self.terminate();
+        std::mem::replace(&mut *self.child.lock(), successor)
     }
 
     pub(crate) fn kill(&self) {

@@ -11,3 +11,5 @@ mod lifetime;
 mod routing;
 mod static_files;
 mod streaming;
+mod strict;
+mod upgrades;

@@ -14,6 +14,7 @@
 mod bad_input;
 mod blango;
 mod client;
+mod clients;
 mod crash;
 mod database;
 mod default_web;
