@@ -8,6 +8,7 @@ mod delivery;
 mod framing;
 mod host;
 mod lifetime;
+mod limits;
 mod routing;
 mod static_files;
 mod streaming;
