@@ -26,7 +26,7 @@ use crate::{
     crowd::Crowd,
     error::RouterError,
     listen,
-    options::RouterOptions,
+    options::{Limits, RouterOptions},
     privilege,
     status::Counters,
     table_file,
@@ -82,12 +82,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         trusted_proxies: Arc::clone(&trusted_proxies),
         files: files.clone(),
         stopping: stopping.clone(),
-        // Each client connection may need one to an app; the rest is for files and the like.
-        max_connections: usize::try_from(descriptors.saturating_sub(64) / 2)
-            .unwrap_or(1 << 19)
-            .min(options.limits.connections)
-            .max(threads)
-            / threads,
+        max_connections: connections_per_thread(descriptors, &options.limits, threads),
     };
     let shares = share(&options.listeners, threads)
         .map_err(|source| RouterError::Start { what: "copy a listener", source })?;
@@ -114,6 +109,12 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     }
     let _ = log_writer.join();
     Ok(if lost { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// Each client connection may need a descriptor to an app; the rest is for files and the like.
+fn connections_per_thread(descriptors: u64, limits: &Limits, threads: usize) -> usize {
+    let fit = usize::try_from(descriptors.saturating_sub(64) / 2).unwrap_or(1 << 19);
+    fit.min(limits.connections).max(threads) / threads
 }
 
 fn load_table(options: &RouterOptions, board: &Board) {

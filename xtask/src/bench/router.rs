@@ -8,7 +8,7 @@
 //! options -> stage (tools, peers, ours, upstream) -> workload -> rounds -> report
 //! ```
 //!
-//! Start reading at [`bench`], then [`workload`].
+//! Start reading at [`bench()`], then [`workload`].
 
 mod options;
 mod peers;

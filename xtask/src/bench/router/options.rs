@@ -47,11 +47,6 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether all of it runs as the documentation tells: only then is it written there.
-    pub(super) fn is_whole(&self) -> bool {
-        self.only.is_empty() && self.peers.len() == PEERS.len() && self.ours.is_empty()
-    }
-
     pub(super) fn wants(&self, workload: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == workload)
     }
