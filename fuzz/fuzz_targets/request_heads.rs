@@ -1,4 +1,4 @@
-//! The requests of a connection: however the bytes are cut, the scan comes to the same place.
+//! The requests of a connection: however the bytes are cut, they are understood alike.
 
 #![no_main]
 

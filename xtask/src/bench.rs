@@ -8,5 +8,6 @@ mod by_hand;
 mod clock;
 pub(crate) mod deploy;
 pub(crate) mod idle;
+pub(crate) mod revival;
 pub(crate) mod router;
 mod stand;

@@ -20,6 +20,7 @@ mod ordinary_user;
 mod picture;
 mod requirements;
 mod soak;
+mod strict;
 mod style;
 mod suite;
 mod task;
@@ -38,8 +39,13 @@ Usage: cargo xtask TASK
   e2e [NAME]                the end-to-end tests whose names contain NAME
   soak deploy [DEPLOYS]     traffic without pause over 50 deploys and as many other changes
   bench deploy [--install]  from a change to its first answer, beside the same by hand
-  bench router [--install]  the router's CPU time a request, beside nginx
+  bench router [--install]  the router's CPU time a request, latency and memory, beside other proxies
+                            --only LIST, --peers LIST, --rounds N, --seconds N, --rate N,
+                            --ours [NAME=]PATH (a `router-probe`; may be repeated)
   bench idle                memory and CPU time of an idle server; the start of commands
+  bench revival             from kill -9 of the router to the next answer
+  strict [--install]        what the router makes of ambiguous requests, beside nginx and haproxy
+  strict --streams COUNT [SEED]  generated requests through the router and through nginx
   generate [--check]        write the generated files, or only tell whether they are up to date
   picture [BINARY]          run `dozen up examples/blango` and put what it tells into the README
 ";
@@ -67,9 +73,13 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["soak", "deploy", deploys] => soak::deploy(Some(deploys)),
         ["bench", "deploy"] => bench::deploy::bench(false),
         ["bench", "deploy", "--install"] => bench::deploy::bench(true),
-        ["bench", "router"] => bench::router::bench(false),
-        ["bench", "router", "--install"] => bench::router::bench(true),
+        ["bench", "router", options @ ..] => bench::router::bench(options),
         ["bench", "idle"] => bench::idle::bench(),
+        ["bench", "revival"] => bench::revival::bench(),
+        ["strict"] => strict::table(false),
+        ["strict", "--install"] => strict::table(true),
+        ["strict", "--streams", count] => strict::streams(count, None),
+        ["strict", "--streams", count, seed] => strict::streams(count, Some(seed)),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
         ["picture"] => picture::write(None),

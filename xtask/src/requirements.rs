@@ -6,6 +6,7 @@
 use crate::task::{TaskError, command, find, is_ci, is_root, run};
 
 /// A tool, the Debian package that brings it, and who needs it.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,
@@ -15,11 +16,13 @@ pub(crate) struct Tool {
 /// What the tests need.
 pub(crate) const FOR_TESTS: &[Tool] = &[
     Tool { name: "cc", package: "gcc", needed_for: "building the embedded database" },
-    Tool { name: "curl", package: "curl", needed_for: "requests by a client of others" },
+    Tool { name: "chromium", package: "chromium", needed_for: "a browser through the router" },
+    Tool { name: "curl", package: "curl", needed_for: "a client through the router" },
     Tool { name: "git", package: "git", needed_for: "deploys by push" },
     Tool { name: "h2load", package: "nghttp2-client", needed_for: "requests over HTTP/2" },
     Tool { name: "mariadbd", package: "mariadb-server-core", needed_for: "apps with another database" },
     Tool { name: "mount", package: "mount", needed_for: "tests of full disks" },
+    Tool { name: "nginx", package: "nginx-light", needed_for: "what another proxy makes of a request" },
     Tool { name: "node", package: "nodejs", needed_for: "apps in JavaScript" },
     Tool { name: "npm", package: "npm", needed_for: "apps in JavaScript" },
     Tool { name: "openssl", package: "openssl", needed_for: "TLS by a client of others" },
@@ -28,6 +31,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     Tool { name: "python3-config", package: "python3-dev", needed_for: "Python packages in C" },
     Tool { name: "pip3", package: "python3-pip", needed_for: "pinned tools that come as wheels" },
     Tool { name: "setpriv", package: "util-linux", needed_for: "tests as an ordinary user" },
+    Tool { name: "wrk", package: "wrk", needed_for: "load through the router" },
 ];
 
 /// Where tests find tools, also those run as an ordinary user: the folders of the system only,

@@ -91,6 +91,8 @@ places! {
     ChangeUndone = "change.undone",
     /// A domain has or lost its row; the router does not know.
     DomainRecorded = "domain.recorded",
+    /// Maintenance or a pause is in the store; the router does not know.
+    TrafficRecorded = "traffic.recorded",
 }
 
 /// Waits here if a test asks for it.

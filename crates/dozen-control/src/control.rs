@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ffi::OsString,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -17,7 +17,9 @@ use std::{
 
 use dozen_build::store::LayerStore;
 use dozen_logs::{LogDirs, LogStore, PlatformLog};
-use dozen_model::{image::Image, names::AppName, names::StageName, route_table::Hold};
+use dozen_model::{
+    address_range::AddressRange, image::Image, names::AppName, names::StageName, route_table::Hold,
+};
 use dozen_run::{PortPool, Supervisor};
 use dozen_sandbox::spec::WallsUser;
 use parking_lot::{Mutex, RwLock};
@@ -46,7 +48,9 @@ pub struct ServerOptions {
     /// Addresses of the router for HTTPS.
     pub listen_https: Vec<SocketAddr>,
     /// Proxies before the router whose word about the client counts.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<AddressRange>,
+    /// Time limits and bounds of the router.
+    pub router_limits: dozen_router::Limits,
     /// Base domain.
     pub domain: String,
     /// The key's file when it is not `home/key`.

@@ -87,6 +87,10 @@ pub enum ControlError {
     RequiredConfig { missing: Vec<(ConfigVar, Option<String>)> },
     #[error("{count} instances of `{process}` are more than the limit of {limit}")]
     TooMany { process: String, count: u32, limit: u32 },
+    #[error("a pause is from {least:?} to {most:?} long")]
+    PauseLimit { least: Duration, most: Duration },
+    #[error("the pause is over, and {left} of the requests before it are still in flight")]
+    PauseOver { left: usize },
     #[error("the image has no process types")]
     NoProcesses,
     #[error("the release phase ended with {reason}")]

@@ -97,6 +97,7 @@ impl ControlError {
             Self::OfFormation { name } => Some(format!(
                 "restart it with `dozen ps restart {name}`, or change the count with `dozen ps scale`"
             )),
+            Self::PauseOver { .. } => Some("pause for longer: `dozen pause --wait --limit 2m`".into()),
             Self::NoSuchDeploy { .. } => Some("see `dozen builds`".into()),
             Self::NoSuchDomain { .. } => Some("see `dozen domains`".into()),
             Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),

@@ -53,6 +53,7 @@ mod stand;
 mod status;
 mod store;
 mod strays;
+mod traffic;
 mod watch;
 mod worker;
 

@@ -10,7 +10,6 @@
 
 use std::{
     fs::File,
-    net::IpAddr,
     os::{
         fd::OwnedFd,
         unix::{net::UnixListener, process::CommandExt},
@@ -21,9 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{address_range::AddressRange, route_table::RouteTable};
 use dozen_router::{
-    DropTo, EndpointLoad, Launch, LaunchSettings, Listener, ListenerKind, RouterError, client::RouterClient,
+    DropTo, EndpointLoad, Launch, LaunchSettings, Limits, Listener, ListenerKind, RouterError,
+    client::RouterClient,
 };
 use dozen_sandbox::SocketPath;
 use parking_lot::{Condvar, Mutex};
@@ -49,7 +49,8 @@ const CURIOSITY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct RouterLink {
     listeners: RouterListeners,
-    trusted_proxies: Vec<IpAddr>,
+    trusted_proxies: Vec<AddressRange>,
+    limits: Limits,
     binary: PathBuf,
     socket: PathBuf,
     folders: RouterFolders,
@@ -69,6 +70,7 @@ impl RouterLink {
         Self {
             listeners: RouterListeners::new(options),
             trusted_proxies: options.trusted_proxies.clone(),
+            limits: options.router_limits,
             binary: options.binary.clone(),
             socket: home.router_socket(),
             folders: RouterFolders::new(home.router(), as_root.then_some(ROUTER_UID)),
@@ -135,10 +137,11 @@ impl RouterLink {
         self.start_with(listeners)
     }
 
-    /// Whether a router does what it was told: the same addresses, the same trust.
+    /// Whether a router does what it was told: the same addresses, trust and limits.
     fn is_as_wanted(&self, found: &Found) -> bool {
         self.listeners.are_served_by(&found.listeners)
             && found.trusted_proxies == self.trusted_proxies
+            && found.limits == self.limits
             && found.state_dir == self.folders.table()
     }
 
@@ -170,6 +173,7 @@ impl RouterLink {
             listeners,
             is_draining: status.draining,
             trusted_proxies: status.trusted_proxies,
+            limits: status.limits,
             state_dir: status.state_dir,
         })
     }
@@ -203,7 +207,7 @@ impl RouterLink {
             access_dir: self.folders.access(),
             drop_to,
             trusted_proxies: self.trusted_proxies.clone(),
-            limits: dozen_router::Limits::default(),
+            limits: self.limits,
         };
         Ok(Launch { listeners, control, settings })
     }
@@ -383,7 +387,8 @@ impl RouterLink {
 struct Found {
     listeners: Vec<Listener>,
     is_draining: bool,
-    trusted_proxies: Vec<IpAddr>,
+    trusted_proxies: Vec<AddressRange>,
+    limits: Limits,
     state_dir: PathBuf,
 }
 

@@ -89,6 +89,7 @@ impl Control {
         let web = image.processes.keys().any(|process| process.is_web());
         let wanted =
             web && !stage.stopped && self.wanted(stage, &image, &dozen_model::names::ProcessType::web()) > 0;
+        let declared = image.manifest.for_stage(&stage.key.stage).router;
         Ok(Some(StageRoute {
             app: stage.key.app.clone(),
             stage: stage.key.stage.clone(),
@@ -97,7 +98,8 @@ impl Control {
             target,
             waiting: wanted,
             hold: self.hold_of(stage.key.id),
-            hold_limit: StageRoute::HOLD_LIMIT,
+            hold_limit: declared.hold_limit(),
+            policy: self.policy(stage, declared),
         }))
     }
 

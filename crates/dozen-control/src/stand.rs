@@ -39,6 +39,7 @@ impl Stand {
             listen: Vec::new(),
             listen_https: Vec::new(),
             trusted_proxies: Vec::new(),
+            router_limits: dozen_router::Limits::default(),
             domain: "localhost".into(),
             key_file: None,
             binary: "/bin/false".into(),

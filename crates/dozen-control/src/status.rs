@@ -121,6 +121,7 @@ impl Control {
             processes,
             instances,
             walls,
+            traffic: self.traffic(&stage.key).ok(),
         })
     }
 

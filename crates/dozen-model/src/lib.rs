@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address_range;
 pub mod certificates;
 pub mod command_line;
 pub mod digest;
@@ -22,6 +23,7 @@ pub mod names;
 pub mod printable;
 pub mod procfile;
 pub mod release;
+pub mod route_policy;
 pub mod route_table;
 pub mod segment;
 pub mod suggestion;

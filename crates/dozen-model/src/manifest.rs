@@ -30,6 +30,7 @@ mod manifest_error;
 mod mount_path;
 mod process_settings;
 mod quantity;
+mod router;
 mod sections;
 mod service_declaration;
 mod service_kind;
@@ -45,6 +46,7 @@ pub use manifest_error::{ManifestError, ManifestErrorKind};
 pub use mount_path::{MountPath, NotAMountPath};
 pub use process_settings::ProcessSettings;
 pub use quantity::{ByteSize, CpuLimit, NotAQuantity, parse_duration};
+pub use router::RouterSettings;
 pub use sections::{
     AppSettings, BuildSettings, DrainSettings, HealthSettings, LimitSettings, ReleaseSettings, SystemSettings,
 };
@@ -89,6 +91,9 @@ pub struct AppManifest {
     /// `[drain]`: how long a stopping instance may finish requests before SIGTERM.
     #[serde(skip_serializing_if = "is_unset")]
     pub drain: DrainSettings,
+    /// `[router]`: what the router does with requests before it passes them on.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub router: RouterSettings,
     /// `[build]`: how the image is built.
     #[serde(skip_serializing_if = "is_unset")]
     pub build: BuildSettings,

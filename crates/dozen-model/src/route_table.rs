@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     names::{AppName, Domain, InstanceName, StageName},
     release::ReleaseNumber,
+    route_policy::RoutePolicy,
 };
 
 /// All routes of a server at one moment.
@@ -57,6 +58,9 @@ pub struct StageRoute {
     /// How long a request may be held, for whichever reason.
     #[serde(default = "default_hold_limit")]
     pub hold_limit: Duration,
+    /// What is decided before a request goes to its target.
+    #[serde(default)]
+    pub policy: RoutePolicy,
 }
 
 impl StageRoute {
@@ -205,6 +209,7 @@ mod tests {
             waiting: false,
             hold: Hold::None,
             hold_limit: StageRoute::HOLD_LIMIT,
+            policy: RoutePolicy::default(),
         }
     }
 

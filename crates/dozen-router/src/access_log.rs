@@ -18,7 +18,7 @@ use std::{
 };
 
 use dozen_model::segment::unix_nanos;
-use http::{HeaderValue, Method};
+use http::Method;
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
 use crate::{h_code::HCode, status::Counters};
@@ -50,8 +50,8 @@ pub(crate) struct Line<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
     pub(crate) host: &'a str,
-    pub(crate) id: &'a HeaderValue,
-    pub(crate) from: &'a HeaderValue,
+    pub(crate) id: &'a str,
+    pub(crate) from: &'a str,
     pub(crate) instance: &'a str,
     pub(crate) release: &'a str,
     pub(crate) connect: Duration,
@@ -139,13 +139,7 @@ impl Line<'_> {
         // Writing to a string cannot go wrong.
         let _ = write!(out, "{at} router at={level} method={} path=\"", self.method);
         push_path(self.path, out);
-        let _ = write!(
-            out,
-            "\" host={} request_id={} fwd=\"{}\"",
-            self.host,
-            self.id.to_str().unwrap_or_default(),
-            self.from.to_str().unwrap_or_default(),
-        );
+        let _ = write!(out, "\" host={} request_id={} fwd=\"{}\"", self.host, self.id, self.from,);
         for (name, value) in [("instance", self.instance), ("release", self.release)] {
             if !value.is_empty() {
                 let _ = write!(out, " {name}={value}");
@@ -190,14 +184,14 @@ mod tests {
 
     use super::*;
 
-    fn line<'a>(path: &'a str, id: &'a HeaderValue, from: &'a HeaderValue) -> Line<'a> {
+    fn line(path: &str) -> Line<'_> {
         Line {
             at: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001),
             method: &Method::GET,
             path,
             host: "a.localhost",
-            id,
-            from,
+            id: "0123456789abcdef0123",
+            from: "1.2.3.4",
             instance: "web.1",
             release: "v3",
             connect: Duration::from_millis(1),
@@ -210,10 +204,8 @@ mod tests {
 
     #[test]
     fn a_line_is_one_of_the_platform_stream() {
-        let (id, from) =
-            (HeaderValue::from_static("0123456789abcdef0123"), HeaderValue::from_static("1.2.3.4"));
         let mut out = String::new();
-        line("/x", &id, &from).append_to(&mut out);
+        line("/x").append_to(&mut out);
         let text = "at=info method=GET path=\"/x\" host=a.localhost request_id=0123456789abcdef0123 fwd=\"1.2.3.4\" \
                     instance=web.1 release=v3 connect=1ms service=4ms status=200 bytes=1234";
         let parsed =
@@ -226,9 +218,8 @@ mod tests {
 
     #[test]
     fn a_path_cannot_forge_a_field_or_a_line() {
-        let (id, from) = (HeaderValue::from_static("i"), HeaderValue::from_static("f"));
         let mut out = String::new();
-        line("/\" status=500 \n\\é\u{7f}", &id, &from).append_to(&mut out);
+        line("/\" status=500 \n\\é\u{7f}").append_to(&mut out);
         assert!(out.contains("path=\"/%22%20status=500%20%0A%5C%C3%A9%7F\""), "{out}");
         assert_eq!(out.matches('\n').count(), 1);
     }

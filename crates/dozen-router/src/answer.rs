@@ -4,50 +4,112 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 
-use crate::{exchange::Exchange, h_code::HCode, headers::X_REQUEST_ID, response_body::ResponseBody};
+use crate::{
+    exchange::Exchange, h_code::HCode, headers::X_REQUEST_ID, http1::request::Refusal, policy::Instead,
+    static_file::FileBody,
+};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const RETRY_SECONDS: u16 = 5;
+/// After which an answer that says so may be asked for again.
+pub(crate) const RETRY_SECONDS: u16 = 5;
+const MAINTENANCE_RETRY_SECONDS: u16 = 60;
 
-/// Whether a client asks for JSON and not for a page.
-pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+/// An answer that no app gave.
+#[derive(Debug)]
+pub(crate) struct OwnAnswer {
+    pub(crate) response: Response<OwnBody>,
+    pub(crate) exchange: Box<Exchange>,
+    /// Whether the connection ends with it, where a connection has one request at a time.
+    pub(crate) closes: bool,
+}
+
+/// What an answer of our own is made of.
+#[derive(Debug)]
+pub(crate) enum OwnBody {
+    Page(Bytes),
+    File(FileBody),
+}
+
+impl OwnBody {
+    /// Its bytes, all of them.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Page(page) => page.len() as u64,
+            Self::File(file) => file.left(),
+        }
+    }
+}
+
+/// Whether a client that accepts this asks for JSON and not for a page.
+pub(crate) fn wants_json(accept: &[u8]) -> bool {
+    let accept = String::from_utf8_lossy(accept);
     accept.contains("json") && !accept.contains("text/html")
 }
 
-/// 400, and the connection ends: what follows on it may be framed as anything.
-pub(crate) fn bad_request(exchange: Box<Exchange>) -> Response<ResponseBody> {
-    let text = "This request is not one the server can read.";
-    let mut response = explain(StatusCode::BAD_REQUEST, "Bad request", text, exchange);
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+/// The status of a request that is not served, and a word on why.
+pub(crate) fn refusal(refusal: Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::Malformed => (StatusCode::BAD_REQUEST, "This request is not one the server can read."),
+        Refusal::TooLarge => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of this request is too large.")
+        }
+        Refusal::Version => {
+            (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "The server speaks HTTP/1.1 and HTTP/1.0 here.")
+        }
+        Refusal::Expectation => {
+            (StatusCode::EXPECTATION_FAILED, "The server knows no expectation but `100-continue`.")
+        }
+        Refusal::Connect => (StatusCode::METHOD_NOT_ALLOWED, "The server makes no tunnels."),
+        Refusal::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "This client has too many connections open."),
+        Refusal::Late => (StatusCode::REQUEST_TIMEOUT, "The request did not arrive in time."),
+    }
 }
 
 /// 404: no app has this host, or the site has no such page.
-pub(crate) fn not_found(exchange: Box<Exchange>) -> Response<ResponseBody> {
+pub(crate) fn not_found(exchange: Box<Exchange>) -> OwnAnswer {
     explain(StatusCode::NOT_FOUND, "Not found", "There is nothing at this address.", exchange)
 }
 
 /// 405 for files, which can only be read.
-pub(crate) fn read_only(exchange: Box<Exchange>) -> Response<ResponseBody> {
+pub(crate) fn read_only(exchange: Box<Exchange>) -> OwnAnswer {
     let text = "This page can only be read.";
-    let mut response = explain(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, exchange);
-    response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
+    let mut answer = explain(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, exchange);
+    answer.response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    answer
+}
+
+/// What a stage's policy has decided in the app's place.
+pub(crate) fn instead(instead: Instead, mut exchange: Box<Exchange>) -> OwnAnswer {
+    match instead {
+        Instead::Forbidden => {
+            let text = "This address is not one that the app answers.";
+            explain(StatusCode::FORBIDDEN, "Forbidden", text, exchange)
+        }
+        Instead::Maintenance => {
+            exchange.blame(HCode::Maintenance);
+            let text = "The app is being looked after. Please try again in a few minutes.";
+            let mut answer = explain(StatusCode::SERVICE_UNAVAILABLE, "Maintenance", text, exchange);
+            answer.response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(MAINTENANCE_RETRY_SECONDS));
+            answer
+        }
+        Instead::TooLarge => {
+            let text = "The request's body is larger than the app takes.";
+            let mut answer = explain(StatusCode::PAYLOAD_TOO_LARGE, "Too large", text, exchange);
+            // What is left of it is not worth reading.
+            answer.closes = true;
+            answer
+        }
+    }
 }
 
 /// What an app did not answer, with the reason in the log.
-pub(crate) fn failure(
-    status: StatusCode,
-    code: HCode,
-    mut exchange: Box<Exchange>,
-) -> Response<ResponseBody> {
+pub(crate) fn failure(status: StatusCode, code: HCode, mut exchange: Box<Exchange>) -> OwnAnswer {
     exchange.blame(code);
     let (title, text) = match status {
         StatusCode::SERVICE_UNAVAILABLE => {
@@ -58,44 +120,38 @@ pub(crate) fn failure(
         StatusCode::BAD_REQUEST => ("Bad request", "The request could not be read to its end."),
         _ => ("No answer", "The app ended the connection without a complete answer."),
     };
-    let mut response = explain(status, title, text, exchange);
+    let mut answer = explain(status, title, text, exchange);
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+        answer.response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
     }
     // What is left of a body that nobody takes is not worth reading.
-    if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_REQUEST) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+    answer.closes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_REQUEST);
+    answer
 }
 
-fn explain(status: StatusCode, title: &str, text: &str, exchange: Box<Exchange>) -> Response<ResponseBody> {
+fn explain(status: StatusCode, title: &str, text: &str, exchange: Box<Exchange>) -> OwnAnswer {
     if exchange.wants_json {
-        let id = exchange.id.to_str().unwrap_or_default();
+        let id = &exchange.id;
         let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": text, "request_id": id });
         return respond(status, JSON, body.to_string(), exchange);
     }
     let heading = format!("{} {title}", status.as_u16());
-    let body = page(&heading, &format!("<p>{text}</p>"), exchange.id.to_str().ok());
+    let body = page(&heading, &format!("<p>{text}</p>"), Some(&exchange.id));
     respond(status, HTML, body, exchange)
 }
 
 /// 200 with a text of somebody else's.
-pub(crate) fn plain(text: Bytes, exchange: Box<Exchange>) -> Response<ResponseBody> {
+pub(crate) fn plain(text: Bytes, exchange: Box<Exchange>) -> OwnAnswer {
     respond(StatusCode::OK, PLAIN, text, exchange)
 }
 
 /// An HTML answer; `body` is a whole page.
-pub(crate) fn html(status: StatusCode, body: String, exchange: Box<Exchange>) -> Response<ResponseBody> {
+pub(crate) fn html(status: StatusCode, body: String, exchange: Box<Exchange>) -> OwnAnswer {
     respond(status, HTML, body, exchange)
 }
 
 /// A JSON answer.
-pub(crate) fn json(
-    status: StatusCode,
-    body: &serde_json::Value,
-    exchange: Box<Exchange>,
-) -> Response<ResponseBody> {
+pub(crate) fn json(status: StatusCode, body: &serde_json::Value, exchange: Box<Exchange>) -> OwnAnswer {
     respond(status, JSON, body.to_string(), exchange)
 }
 
@@ -103,17 +159,22 @@ fn respond(
     status: StatusCode,
     kind: HeaderValue,
     body: impl Into<Bytes>,
-    mut exchange: Box<Exchange>,
-) -> Response<ResponseBody> {
-    exchange.status = status.as_u16();
-    let id = exchange.id.clone();
-    let mut response = Response::new(ResponseBody::page(body.into(), exchange));
+    exchange: Box<Exchange>,
+) -> OwnAnswer {
+    let mut response = Response::new(OwnBody::Page(body.into()));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, kind);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_REQUEST_ID, id);
-    response
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    finish(response, exchange)
+}
+
+/// Any answer: the exchange gets its status, the answer the exchange's id.
+pub(crate) fn finish(mut response: Response<OwnBody>, mut exchange: Box<Exchange>) -> OwnAnswer {
+    exchange.status = response.status().as_u16();
+    if let Ok(id) = HeaderValue::try_from(exchange.id.as_str()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    OwnAnswer { response, exchange, closes: false }
 }
 
 /// A page in the router's plain style. `content` is HTML; the heading and the id are escaped.

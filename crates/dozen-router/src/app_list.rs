@@ -1,8 +1,13 @@
 //! The bare address of a server that has several apps, or none: a page that lists them.
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
-use crate::{answer, board::Routes, exchange::Exchange, host::HostName, response_body::ResponseBody};
+use crate::{
+    answer::{self, OwnAnswer},
+    board::Routes,
+    exchange::Exchange,
+    host::HostName,
+};
 
 /// The apps of a server, with their addresses.
 #[derive(Debug)]
@@ -23,8 +28,8 @@ impl AppList {
     }
 
     /// Answers a request for the bare address.
-    pub(crate) fn answer(&self, exchange: Box<Exchange>) -> Response<ResponseBody> {
-        if exchange.uri.path() != "/" {
+    pub(crate) fn answer(&self, exchange: Box<Exchange>) -> OwnAnswer {
+        if exchange.path() != "/" {
             return answer::not_found(exchange);
         }
         if exchange.wants_json {

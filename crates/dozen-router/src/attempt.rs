@@ -9,28 +9,28 @@
 //! with its head alone: an app that dies between the two has answered nothing yet.
 
 use std::{
-    error::Error,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
-    pin::{Pin, pin},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::{Body as _, Frame, Incoming};
-use tokio::time::{Instant, timeout, timeout_at};
+use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 use crate::{
     board::Endpoint,
+    body_source::BodySource,
     exchange::Exchange,
     h_code::HCode,
+    http1::{Framing, response::ResponseHead},
     options::Limits,
     pool::Lent,
-    request_body::{Progress, RequestBody},
     status::Counters,
+    upload::{Upload, UploadError},
+    upstream::HeadError,
+    watchdog::Watchdog,
 };
 
 /// Pooled connections that may turn out closed before a new one is made.
@@ -41,15 +41,48 @@ const TRIES: u32 = 6;
 /// How long the head of an answer waits for the body's first bytes.
 const FIRST_BYTES: Duration = Duration::from_secs(1);
 
+/// A request as an app gets it.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) head: &'a [u8],
+    pub(crate) framing: Framing,
+    pub(crate) is_head: bool,
+    /// It may be sent twice: it has no body and changes nothing.
+    pub(crate) is_replayable: bool,
+    /// The protocol it wants to change to.
+    pub(crate) upgrade: Option<String>,
+    /// The most bytes of its body.
+    pub(crate) max_body: Option<u64>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(crate) fn new(head: &'a [u8], framing: Framing, method: &Method, upgrade: Option<String>) -> Self {
+        let is_read = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        Self {
+            head,
+            framing,
+            is_head: *method == Method::HEAD,
+            is_replayable: is_read && framing.is_empty(),
+            upgrade,
+            max_body: None,
+        }
+    }
+}
+
+/// What a request has of its client while it is being served: the rest of its body, and a timer.
+pub(crate) struct Client<'a> {
+    pub(crate) body: &'a mut dyn BodySource,
+    pub(crate) watchdog: &'a mut Watchdog,
+}
+
 /// The answer of an app, begun.
 #[derive(Debug)]
 pub(crate) struct Begun {
-    /// Its head, and the rest of its body.
-    pub(crate) response: Response<Incoming>,
-    /// The part of the body that has been taken already.
-    pub(crate) first: Option<Frame<Bytes>>,
+    pub(crate) said: ResponseHead,
     /// The connection it comes from.
     pub(crate) lent: Lent,
+    /// What is left to send of the request.
+    pub(crate) upload: Upload,
 }
 
 /// How an attempt ended.
@@ -58,188 +91,172 @@ pub(crate) enum Attempt {
     /// With an answer.
     Answered(Begun),
     /// The endpoint does not take it: it may go to another one.
-    NotSent(Request<RequestBody>),
+    NotSent,
     /// For good.
     Failed(StatusCode, HCode),
+    /// Its body turned out to be larger than its stage takes.
+    TooLarge,
+    /// The client has gone, and nobody is there to answer.
+    ClientGone,
 }
 
 enum Sent {
     Answered(Begun),
-    NotWritten(Request<RequestBody>),
-    Lost(hyper::Error),
+    NotWritten,
+    Lost(Loss),
     /// After the head, before anything else.
     BrokenOff,
     ClientBroke,
+    TooLarge,
+    ClientGone,
     Late(StatusCode, HCode),
+}
+
+/// How a connection ended that had taken the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// It was reset: the other side's kernel had bytes that nobody read.
+    Reset,
+    Ended,
+    /// With something that is no answer.
+    Malformed,
 }
 
 /// Sends `request` to `endpoint`.
 pub(crate) async fn attempt(
     exchange: &mut Exchange,
     endpoint: &Endpoint,
-    mut request: Request<RequestBody>,
+    request: &Outgoing<'_>,
+    client: &mut Client<'_>,
 ) -> Attempt {
     let room = Rc::clone(&exchange.client.room);
-    let is_replayable = is_replayable(&request);
     let (mut tries, mut resets) = (0, 0);
     loop {
-        let pooled = if tries < POOLED_TRIES { room.pool.take(endpoint, is_replayable) } else { None };
+        let pooled =
+            if tries < POOLED_TRIES { room.pool.take(endpoint, request.is_replayable) } else { None };
         let lent = match pooled {
             Some(lent) => lent,
             None => match room.pool.connect(endpoint).await {
                 Ok(lent) => lent,
                 Err(error) => {
                     tracing::debug!(%error, endpoint = endpoint.load.id, "an endpoint takes no connection");
-                    return Attempt::NotSent(request);
+                    return Attempt::NotSent;
                 }
             },
         };
-        let copy = is_replayable.then(|| copy_of(&request));
-        let was_reused = lent.is_reused();
         exchange.sent = Some(Instant::now());
-        match send(lent, request, &room.limits).await {
+        match send(lent, request, client, &exchange.limits()).await {
             Sent::Answered(begun) => return Attempt::Answered(begun),
-            Sent::NotWritten(back) => {
-                request = back;
+            Sent::NotWritten => {
                 tries += 1;
                 if tries == TRIES {
-                    return Attempt::NotSent(request);
+                    return Attempt::NotSent;
                 }
+                continue;
             }
-            Sent::Lost(error) => match copy {
-                Some(copy) if resets < TRIES && is_reset(&error) => {
-                    resets += 1;
-                    Counters::count(&room.counters.replayed);
-                    request = copy;
-                    tries = POOLED_TRIES;
-                }
-                Some(copy) if !exchange.replayed && (was_reused || has_ended(&error)) => {
-                    exchange.replayed = true;
-                    Counters::count(&room.counters.replayed);
-                    request = copy;
-                    tries = POOLED_TRIES;
-                }
-                _ => return Attempt::Failed(StatusCode::BAD_GATEWAY, blame(&error)),
-            },
-            Sent::BrokenOff => match copy {
-                Some(copy) if !exchange.replayed => {
-                    exchange.replayed = true;
-                    Counters::count(&room.counters.replayed);
-                    request = copy;
-                    tries = POOLED_TRIES;
-                }
-                _ => return Attempt::Failed(StatusCode::BAD_GATEWAY, HCode::ServerInterrupted),
-            },
+            Sent::Lost(Loss::Reset) if request.is_replayable && resets < TRIES => resets += 1,
+            Sent::Lost(Loss::Ended) | Sent::BrokenOff if request.is_replayable && !exchange.replayed => {
+                exchange.replayed = true;
+            }
+            Sent::Lost(loss) => return Attempt::Failed(StatusCode::BAD_GATEWAY, blame(loss)),
+            Sent::BrokenOff => return Attempt::Failed(StatusCode::BAD_GATEWAY, HCode::ServerInterrupted),
             Sent::ClientBroke => return Attempt::Failed(StatusCode::BAD_REQUEST, HCode::ClientInterrupted),
+            Sent::TooLarge => return Attempt::TooLarge,
+            Sent::ClientGone => return Attempt::ClientGone,
             Sent::Late(status, code) => return Attempt::Failed(status, code),
         }
+        Counters::count(&room.counters.replayed);
+        tries = POOLED_TRIES;
     }
 }
 
-fn is_replayable(request: &Request<RequestBody>) -> bool {
-    request.body().is_empty() && matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+async fn send(mut lent: Lent, request: &Outgoing<'_>, client: &mut Client<'_>, limits: &Limits) -> Sent {
+    let mut upload = Upload::new(request.framing, request.max_body);
+    let mut broken = None;
+    let headed =
+        poll_fn(|cx| poll_answer(cx, &mut lent, &mut upload, &mut broken, (request, client, limits))).await;
+    match headed {
+        Ok(said) => begin(Begun { said, lent, upload }, request, client).await,
+        Err(sent) => sent,
+    }
 }
 
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
+/// The request and all that it needs, for one look at it.
+type Asking<'a, 'r, 'c> = (&'a Outgoing<'r>, &'a mut Client<'c>, &'a Limits);
 
-async fn send(mut lent: Lent, request: Request<RequestBody>, limits: &Limits) -> Sent {
-    let progress = request.body().progress();
-    let is_read = is_replayable(&request);
-    let Some(sender) = lent.sender() else { return Sent::NotWritten(request) };
-    let answer = pin!(sender.try_send_request(request));
-    match in_time(answer, progress.as_deref(), limits).await {
-        Ok(Ok(response)) if is_read => begin(response, lent).await,
-        Ok(Ok(response)) => Sent::Answered(Begun { response, first: None, lent }),
-        Ok(Err(mut error)) => {
-            lent.abort();
-            match error.take_message() {
-                Some(request) => Sent::NotWritten(request),
-                None if progress.is_some_and(|progress| progress.is_broken()) => Sent::ClientBroke,
-                None => Sent::Lost(error.into_error()),
+/// Sends what can be sent, and looks for the head of the answer.
+fn poll_answer(
+    cx: &mut Context<'_>,
+    lent: &mut Lent,
+    upload: &mut Upload,
+    broken: &mut Option<io::Error>,
+    (request, client, limits): Asking<'_, '_, '_>,
+) -> Poll<Result<ResponseHead, Sent>> {
+    if !upload.is_over() {
+        match upload.poll(cx, request.head, client.body, &mut lent.upstream().stream) {
+            Poll::Ready(Ok(())) => lent.sent(),
+            Poll::Ready(Err(UploadError::Client)) => return Poll::Ready(Err(Sent::ClientBroke)),
+            Poll::Ready(Err(UploadError::TooLarge)) => return Poll::Ready(Err(Sent::TooLarge)),
+            Poll::Ready(Err(UploadError::App(_))) if upload.is_unsent() => {
+                return Poll::Ready(Err(Sent::NotWritten));
             }
-        }
-        Err((status, code)) => {
-            lent.abort();
-            Sent::Late(status, code)
+            // It may have answered before it stopped to read.
+            Poll::Ready(Err(UploadError::App(error))) => *broken = Some(error),
+            Poll::Pending => {}
         }
     }
+    match lent.upstream().poll_head(cx, request.is_head) {
+        Poll::Ready(Ok(said)) => return Poll::Ready(Ok(said)),
+        Poll::Ready(Err(error)) => return Poll::Ready(Err(Sent::Lost(loss(error, broken.take())))),
+        Poll::Pending => {}
+    }
+    if upload.is_over() && client.body.poll_gone(cx).is_ready() {
+        return Poll::Ready(Err(Sent::ClientGone));
+    }
+    let limit = if upload.is_over() { limits.first_byte } else { limits.idle };
+    if !client.watchdog.is_overdue(cx, upload.moved() + limit) {
+        return Poll::Pending;
+    }
+    Poll::Ready(Err(if !upload.is_over() && upload.awaits_client() {
+        Sent::Late(StatusCode::REQUEST_TIMEOUT, HCode::ClientIdle)
+    } else {
+        Sent::Late(StatusCode::GATEWAY_TIMEOUT, HCode::RequestTimeout)
+    }))
 }
 
 /// Waits for the first bytes of a body that must come, since its length is known.
-async fn begin(mut response: Response<Incoming>, lent: Lent) -> Sent {
-    let has_length = response.body().size_hint().exact().is_some_and(|length| length > 0);
-    if !has_length {
-        return Sent::Answered(Begun { response, first: None, lent });
+async fn begin(mut begun: Begun, request: &Outgoing<'_>, client: &mut Client<'_>) -> Sent {
+    if !request.is_replayable || !matches!(begun.said.framing, Framing::Length(1..)) {
+        return Sent::Answered(begun);
     }
-    let mut frame = pin!(poll_fn(|cx| Pin::new(response.body_mut()).poll_frame(cx)));
-    // Mostly it came with the head, and needs no timer.
-    let at_once = poll_fn(|cx| Poll::Ready(frame.as_mut().poll(cx))).await;
-    let taken = match at_once {
-        Poll::Ready(taken) => Ok(taken),
-        Poll::Pending => timeout(FIRST_BYTES, frame).await,
-    };
-    match taken {
-        Ok(Some(Ok(first))) => Sent::Answered(Begun { response, first: Some(first), lent }),
-        Ok(_) => {
-            lent.abort();
-            Sent::BrokenOff
+    let mut deadline = None;
+    let came = poll_fn(|cx| match begun.lent.upstream().poll_data(cx) {
+        Poll::Ready(data) => Poll::Ready(data.is_ok()),
+        Poll::Pending => {
+            // Mostly they came with the head, and need no timer.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + FIRST_BYTES);
+            if client.watchdog.is_overdue(cx, deadline) { Poll::Ready(true) } else { Poll::Pending }
         }
-        Err(_) => Sent::Answered(Begun { response, first: None, lent }),
-    }
+    })
+    .await;
+    if came { Sent::Answered(begun) } else { Sent::BrokenOff }
 }
 
-/// Waits for the head of the answer: as long as the body moves, then for the first byte.
-async fn in_time<F: Future>(
-    mut answer: std::pin::Pin<&mut F>,
-    progress: Option<&Progress>,
-    limits: &Limits,
-) -> Result<F::Output, (StatusCode, HCode)> {
-    let sent = Instant::now();
-    let deadline = || match progress {
-        Some(body) if body.is_done() => body.moved() + limits.first_byte,
-        Some(body) => body.moved() + limits.idle,
-        None => sent + limits.first_byte,
-    };
-    loop {
-        if let Ok(answered) = timeout_at(deadline(), answer.as_mut()).await {
-            return Ok(answered);
-        }
-        // The body may have moved since the limit was set.
-        if Instant::now() >= deadline() {
-            return Err(match progress {
-                Some(body) if !body.is_done() && body.is_awaited() => {
-                    (StatusCode::REQUEST_TIMEOUT, HCode::ClientIdle)
-                }
-                _ => (StatusCode::GATEWAY_TIMEOUT, HCode::RequestTimeout),
-            });
-        }
-    }
-}
-
-/// Whether the connection was closed before the head of an answer was whole.
-fn has_ended(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled()
-}
-
-/// Whether the connection was reset: the other side's kernel had bytes that nobody read.
-fn is_reset(error: &hyper::Error) -> bool {
+fn loss(error: HeadError, write: Option<io::Error>) -> Loss {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    let mut source: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            return matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset);
-        }
-        source = cause.source();
+    let is_reset =
+        |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset);
+    match error {
+        HeadError::Malformed => Loss::Malformed,
+        HeadError::Broken(error) if is_reset(&error) => Loss::Reset,
+        _ if write.as_ref().is_some_and(is_reset) => Loss::Reset,
+        HeadError::Broken(_) | HeadError::Ended => Loss::Ended,
     }
-    false
 }
 
-fn blame(error: &hyper::Error) -> HCode {
-    if error.is_parse() { HCode::PoorlyFormed } else { HCode::ClosedWithoutResponse }
+fn blame(loss: Loss) -> HCode {
+    match loss {
+        Loss::Malformed => HCode::PoorlyFormed,
+        Loss::Reset | Loss::Ended => HCode::ClosedWithoutResponse,
+    }
 }

@@ -26,7 +26,7 @@ use http::Method;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{access_log::LogKey, error::RouterError, host::HostName, protocol::EndpointLoad};
+use crate::{access_log::LogKey, error::RouterError, host::HostName, policy::Policy, protocol::EndpointLoad};
 
 /// What one endpoint has in flight, in all threads, whatever tables come and go.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ pub(crate) struct Stage {
     pub(crate) way: Way,
     pub(crate) domain: Option<String>,
     pub(crate) hold_limit: Duration,
+    pub(crate) policy: Arc<Policy>,
     /// Requests held now, in all threads.
     pub(crate) held: Arc<AtomicUsize>,
     waiting: bool,
@@ -144,10 +145,11 @@ fn is_unsafe(method: &Method) -> bool {
 impl Stage {
     /// Whether this request is to wait although there may be endpoints.
     pub(crate) fn holds(&self, method: &Method) -> bool {
-        match self.hold {
+        let by_phase = match self.hold {
             Hold::None => false,
             Hold::Unsafe => is_unsafe(method),
-        }
+        };
+        by_phase || self.policy.paused_until().is_some()
     }
 
     /// Whether a request without an endpoint has something to wait for.
@@ -353,6 +355,7 @@ impl Board {
             way,
             domain: route.domains.first().map(ToString::to_string),
             hold_limit: route.hold_limit,
+            policy: Arc::new(Policy::new(&route.policy)),
             held,
             waiting: route.waiting,
             hold: route.hold,
@@ -401,6 +404,7 @@ mod tests {
             waiting: false,
             hold: Hold::None,
             hold_limit: StageRoute::HOLD_LIMIT,
+            policy: Default::default(),
         };
         RouteTable { generation, bare_hosts: Vec::new(), stages: vec![stage] }
     }

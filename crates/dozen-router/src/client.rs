@@ -88,7 +88,7 @@ impl RouterClient {
     /// How the router does.
     pub fn status(&mut self) -> Result<RouterStatus, RouterError> {
         match self.ask(&Request::Status {})?.0 {
-            Answer::Status(status) => Ok(status),
+            Answer::Status(status) => Ok(*status),
             other => Err(unexpected(other)),
         }
     }

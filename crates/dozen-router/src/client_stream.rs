@@ -4,7 +4,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -25,11 +24,6 @@ pub(crate) enum ClientStream {
 }
 
 impl ClientStream {
-    /// Whether nobody on the way can read or change it.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
-    }
-
     /// The name that the client asked for in its handshake, in lower case.
     pub(crate) fn sni(&self) -> Option<&str> {
         match self {
@@ -43,14 +37,6 @@ impl ClientStream {
         match self {
             Self::Tcp(_) => None,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
-        }
-    }
-
-    /// The address it came to.
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr(),
-            Self::Tls(stream) => stream.get_ref().0.local_addr(),
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
@@ -16,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{address_range::AddressRange, route_table::RouteTable};
 use parking_lot::Mutex;
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 
@@ -26,6 +25,7 @@ use crate::{
     error::RouterError,
     fd_passing::{LineReader, send_line},
     listen::Listener,
+    options::Limits,
     protocol::{Answer, ListenerStatus, Request, RouterStatus},
     status::Counters,
     table_file,
@@ -43,7 +43,8 @@ pub(crate) struct ControlSocket {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) threads: usize,
-    pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) trusted_proxies: Arc<[AddressRange]>,
+    pub(crate) limits: Limits,
     pub(crate) state_dir: PathBuf,
     /// Held while a table is stored and swapped: one after the other.
     pub(crate) swapping: Mutex<()>,
@@ -124,7 +125,7 @@ impl ControlSocket {
             }
             Request::InFlight {} => Answer::InFlight(self.board.in_flight()),
             Request::Listeners {} => Answer::Listeners(self.listeners.iter().map(|one| one.kind).collect()),
-            Request::Status {} => Answer::Status(self.status()),
+            Request::Status {} => Answer::Status(Box::new(self.status())),
             Request::CloseUpgraded { endpoint } => Answer::Closing(self.board.close_upgraded(&endpoint)),
         }
     }
@@ -140,6 +141,7 @@ impl ControlSocket {
             threads: self.threads,
             held: self.board.held(),
             trusted_proxies: self.trusted_proxies.to_vec(),
+            limits: self.limits,
             state_dir: self.state_dir.clone(),
             listeners,
             certificate_generation: certificates.generation,

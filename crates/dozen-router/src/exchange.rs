@@ -6,15 +6,22 @@
 
 use std::{rc::Rc, sync::Arc, time::SystemTime};
 
-use http::{HeaderValue, Method, Uri};
+use http::Method;
 use tokio::time::Instant;
 
 use crate::{
     access_log::Line,
+    answer,
     board::{Endpoint, InFlight, Stage},
     connection::Client,
+    forwarded::Origin,
     h_code::HCode,
     host::HostName,
+    http1::{
+        fields::{Field, Name},
+        request::RequestHead,
+    },
+    options::Limits,
 };
 
 /// One request and its answer.
@@ -22,11 +29,16 @@ use crate::{
 pub(crate) struct Exchange {
     pub(crate) client: Rc<Client>,
     pub(crate) method: Method,
-    pub(crate) uri: Uri,
+    /// In origin form.
+    target: String,
     pub(crate) host: HostName,
-    pub(crate) id: HeaderValue,
+    /// Whose request it is.
+    pub(crate) origin: Origin,
+    pub(crate) id: String,
     /// Whether pages of ours are to be JSON.
     pub(crate) wants_json: bool,
+    /// The entity tags that the client has.
+    pub(crate) known_tags: Option<Box<[u8]>>,
     /// Set once it is known; a request without a stage is in no app's log.
     pub(crate) stage: Option<Arc<Stage>>,
     pub(crate) in_flight: Option<InFlight>,
@@ -47,15 +59,25 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins with a request's head.
-    pub(crate) fn begin<B>(client: &Rc<Client>, request: &http::Request<B>, host: HostName) -> Box<Self> {
-        let offered = request.headers().get(crate::headers::X_REQUEST_ID);
+    pub(crate) fn begin(client: &Rc<Client>, head: &RequestHead<'_>) -> Box<Self> {
+        let (mut offered, mut wants_json, mut known_tags) = (None, false, None);
+        for Field { known, value, .. } in head.fields.iter() {
+            match known {
+                Name::RequestId => offered = Some(value),
+                Name::Accept => wants_json = answer::wants_json(value),
+                Name::IfNoneMatch => known_tags = Some(value.into()),
+                _ => {}
+            }
+        }
         Box::new(Self {
             id: client.room.ids.choose(offered),
-            wants_json: crate::answer::wants_json(request.headers()),
+            wants_json,
+            known_tags,
             client: Rc::clone(client),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            host,
+            method: head.method.clone(),
+            target: head.target.to_owned(),
+            host: head.host.clone(),
+            origin: Origin::of_request(&client.peer, &client.room.trusted_proxies, head.fields),
             stage: None,
             in_flight: None,
             endpoint: None,
@@ -69,9 +91,35 @@ impl Exchange {
         })
     }
 
+    /// The client's address, for the log.
+    pub(crate) fn from(&self) -> &str {
+        self.origin.text.to_str().unwrap_or_default()
+    }
+
+    /// The limits of its stage.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = &self.client.room.limits;
+        self.stage.as_ref().map_or(*limits, |stage| stage.policy.limits(limits))
+    }
+
     /// When the request's head was complete.
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// The same by the clock that people read.
+    pub(crate) fn at(&self) -> SystemTime {
+        self.at
+    }
+
+    /// The path that was asked for.
+    pub(crate) fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+
+    /// What stands behind the path's `?`.
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
     }
 
     /// Notes that it was broken off: by us at the drain limit, else by the client.
@@ -91,7 +139,6 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.client.state.finish_one();
         let Some(stage) = self.stage.take() else { return };
         if self.status == 0 {
             // It ended before there was anything to answer.
@@ -106,10 +153,10 @@ impl Drop for Exchange {
             &Line {
                 at: self.at,
                 method: &self.method,
-                path: self.uri.path(),
+                path: self.path(),
                 host: self.host.name(),
                 id: &self.id,
-                from: &self.client.address,
+                from: self.from(),
                 instance: endpoint.map_or("", |endpoint| &endpoint.instance),
                 release: endpoint.map_or(&stage.release, |endpoint| &endpoint.release),
                 connect: sent.saturating_duration_since(self.started),

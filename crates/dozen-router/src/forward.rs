@@ -10,41 +10,41 @@
 //! the new one. Start reading at [`forward`].
 
 use std::{
+    future::poll_fn,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use dozen_model::route_table::StaticSite;
-use http::{
-    HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONNECTION, UPGRADE},
-};
-use hyper::upgrade::OnUpgrade;
+use http::StatusCode;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 
 use crate::{
-    answer,
-    attempt::{Attempt, Begun, attempt},
+    answer::{self, OwnAnswer},
+    attempt::{Attempt, Begun, Client, Outgoing, attempt},
     board::{InFlight, Picked, Stage, Way},
     exchange::Exchange,
     h_code::HCode,
-    headers::{X_REQUEST_ID, only_protocol, strip_hop_by_hop},
-    request_body::RequestBody,
-    response_body::ResponseBody,
-    static_site, tunnel,
+    http1::fields::Name,
+    policy::Instead,
+    static_site,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The client's side of an upgrade that was asked for.
+/// What a request comes to.
 #[derive(Debug)]
-pub(crate) struct WantedUpgrade {
-    pub(crate) protocol: HeaderValue,
-    pub(crate) client: OnUpgrade,
+pub(crate) enum Answer {
+    /// Something of the router's own.
+    Own(OwnAnswer),
+    /// The app's answer, begun; with 101 only to who asked for it.
+    App(Begun, Box<Exchange>),
+    /// The client has gone.
+    Nobody,
 }
 
 enum Step {
@@ -68,9 +68,9 @@ impl Drop for Held {
 pub(crate) async fn forward(
     mut exchange: Box<Exchange>,
     name: Arc<str>,
-    mut request: Request<RequestBody>,
-    upgrade: Option<WantedUpgrade>,
-) -> Response<ResponseBody> {
+    request: &Outgoing<'_>,
+    client: &mut Client<'_>,
+) -> Answer {
     let mut tried = Vec::new();
     let mut wait = Wait::new();
     loop {
@@ -79,30 +79,54 @@ pub(crate) async fn forward(
                 let endpoint = Arc::clone(&in_flight.endpoint);
                 exchange.endpoint = Some(Arc::clone(&endpoint));
                 exchange.in_flight = Some(in_flight);
-                match attempt(&mut exchange, &endpoint, request).await {
-                    Attempt::Answered(begun) => return pass_on(begun, exchange, upgrade),
-                    Attempt::NotSent(back) => {
-                        request = back;
+                match attempt(&mut exchange, &endpoint, request, client).await {
+                    Attempt::Answered(begun) => return check(begun, exchange, request),
+                    Attempt::NotSent => {
                         exchange.in_flight = None;
                         exchange.sent = None;
                         tried.push(endpoint.load.key);
                     }
-                    Attempt::Failed(status, code) => return answer::failure(status, code, exchange),
+                    Attempt::Failed(status, code) => {
+                        return Answer::Own(answer::failure(status, code, exchange));
+                    }
+                    Attempt::TooLarge => {
+                        return Answer::Own(answer::instead(Instead::TooLarge, exchange));
+                    }
+                    Attempt::ClientGone => return Answer::Nobody,
                 }
             }
             Step::Hold(reason) => {
-                if let Err(code) = wait.turn(&exchange, reason).await {
-                    return answer::failure(StatusCode::SERVICE_UNAVAILABLE, code, exchange);
+                if let Err(code) = wait.turn(&exchange, client, reason).await {
+                    let Some(code) = code else { return Answer::Nobody };
+                    return Answer::Own(answer::failure(StatusCode::SERVICE_UNAVAILABLE, code, exchange));
                 }
                 tried.clear();
             }
-            Step::Static(site) => return static_site::answer(&site, &request, exchange),
+            Step::Static(site) => return Answer::Own(static_site::answer(&site, exchange)),
             Step::NoInstances => {
-                return answer::failure(StatusCode::SERVICE_UNAVAILABLE, HCode::NoInstances, exchange);
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return Answer::Own(answer::failure(status, HCode::NoInstances, exchange));
             }
-            Step::Gone => return answer::not_found(exchange),
+            Step::Gone => return Answer::Own(answer::not_found(exchange)),
         }
     }
+}
+
+/// An app may change the protocol only to the one that was asked for.
+fn check(mut begun: Begun, mut exchange: Box<Exchange>, request: &Outgoing<'_>) -> Answer {
+    if begun.said.status == StatusCode::SWITCHING_PROTOCOLS {
+        let agreed = begun.lent.upstream().fields().only(Name::Upgrade);
+        let wanted = request.upgrade.as_ref().map(String::as_bytes);
+        let is_agreed = wanted.zip(agreed).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other));
+        if !is_agreed || !begun.upload.is_done() {
+            return Answer::Own(answer::failure(StatusCode::BAD_GATEWAY, HCode::PoorlyFormed, exchange));
+        }
+        if let Some(in_flight) = &mut exchange.in_flight {
+            in_flight.upgrade();
+        }
+    }
+    exchange.status = begun.said.status.as_u16();
+    Answer::App(begun, exchange)
 }
 
 fn next_step(exchange: &mut Exchange, name: &str, tried: &[u64]) -> Step {
@@ -111,13 +135,13 @@ fn next_step(exchange: &mut Exchange, name: &str, tried: &[u64]) -> Step {
         let routes = board.routes();
         let Some(stage) = routes.stage(name) else { return Step::Gone };
         exchange.stage = Some(Arc::clone(stage));
+        if stage.holds(&exchange.method) {
+            return Step::Hold(HCode::BootTimeout);
+        }
         let has_endpoints = match &stage.way {
             Way::Static(site) => return Step::Static(Arc::clone(site)),
             Way::Endpoints(list) => !list.is_empty(),
         };
-        if stage.holds(&exchange.method) {
-            return Step::Hold(HCode::BootTimeout);
-        }
         match board.pick(&routes, stage, &exchange.method, tried) {
             Picked::One(in_flight) => return Step::To(in_flight),
             Picked::Changed => {}
@@ -139,10 +163,15 @@ impl Wait {
         Self { changes: None, pause: FIRST_PAUSE }
     }
 
-    /// Waits until there may be a way. `Err` when the request has waited for too long, or too many
-    /// wait already.
-    async fn turn(&mut self, exchange: &Exchange, reason: HCode) -> Result<(), HCode> {
-        let Some(stage) = &exchange.stage else { return Err(reason) };
+    /// Waits until there may be a way. `Err` when the request has waited for too long, too many wait
+    /// already, or, without a code, when its client has gone.
+    async fn turn(
+        &mut self,
+        exchange: &Exchange,
+        client: &mut Client<'_>,
+        reason: HCode,
+    ) -> Result<(), Option<HCode>> {
+        let Some(stage) = &exchange.stage else { return Err(Some(reason)) };
         let Some(changes) = &mut self.changes else {
             // Look once more before the first wait: a change in between would not be told.
             self.changes = Some(exchange.client.room.board.changes());
@@ -151,57 +180,29 @@ impl Wait {
         let deadline = exchange.started() + stage.hold_limit;
         let now = Instant::now();
         if now >= deadline {
-            return Err(reason);
+            return Err(Some(reason));
         }
         let limit = exchange.client.room.limits.held_per_stage;
         let held = Held(Arc::clone(stage));
         if stage.held.fetch_add(1, Relaxed) >= limit {
-            return Err(reason);
+            return Err(Some(reason));
         }
         // An instance that refuses may be back at once, on the same port, without a new table: its
         // shim restarts it. Other reasons end with a new table only.
         let again = if reason == HCode::Crashed { (now + self.pause).min(deadline) } else { deadline };
+        // A pause ends by itself, without a new table.
+        let again = stage.policy.paused_until().map_or(again, |end| again.min(end));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        tokio::select! {
+        let is_gone = tokio::select! {
             // Only the end of the process closes the channel.
-            _ = changes.changed() => self.pause = FIRST_PAUSE,
-            () = sleep_until(again) => {}
-        }
+            _ = changes.changed() => {
+                self.pause = FIRST_PAUSE;
+                false
+            }
+            () = sleep_until(again) => false,
+            () = poll_fn(|cx| client.body.poll_gone(cx)) => true,
+        };
         drop(held);
-        Ok(())
+        if is_gone { Err(None) } else { Ok(()) }
     }
-}
-
-fn pass_on(
-    Begun { mut response, first, lent }: Begun,
-    mut exchange: Box<Exchange>,
-    upgrade: Option<WantedUpgrade>,
-) -> Response<ResponseBody> {
-    exchange.status = response.status().as_u16();
-    let answered = only_protocol(response.headers()).cloned();
-    strip_hop_by_hop(response.headers_mut());
-    response.headers_mut().insert(X_REQUEST_ID, exchange.id.clone());
-    *response.version_mut() = Version::HTTP_11;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return response.map(|body| ResponseBody::app(first, body, lent, exchange));
-    }
-    let agreed = upgrade
-        .zip(answered)
-        .filter(|(wanted, answered)| wanted.protocol.as_bytes().eq_ignore_ascii_case(answered.as_bytes()));
-    let Some((WantedUpgrade { client, .. }, protocol)) = agreed else {
-        lent.abort();
-        exchange.status = 0;
-        return answer::failure(StatusCode::BAD_GATEWAY, HCode::PoorlyFormed, exchange);
-    };
-    let app = hyper::upgrade::on(&mut response);
-    lent.discard();
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    response.headers_mut().insert(UPGRADE, protocol.clone());
-    if let Some(in_flight) = &mut exchange.in_flight {
-        in_flight.upgrade();
-    }
-    exchange.client.state.upgrade();
-    let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-    tokio::task::spawn_local(tunnel::run(client, app, exchange, is_websocket));
-    response.map(|_| ResponseBody::none())
 }

@@ -8,28 +8,23 @@
 
 use std::{pin::pin, rc::Rc, time::Duration};
 
-use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Request, Response,
-    header::{ALLOW, CONTENT_LENGTH},
-};
-use http_body_util::{Either, Full};
-use hyper::{
-    body::{Body, Incoming},
-    server::conn::http2,
-    service::service_fn,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::sleep;
 
 use crate::{
+    answer, attempt,
     client_stream::ClientStream,
     connection::Client,
-    h2_request::{Reach, Refused, as_http1},
-    h2_traffic::{Flow, Streams, Traffic, Watched},
-    head_scan::MAX_HEAD,
-    response_body::BodyError,
-    status::Counters,
+    forward::Answer,
+    h2_answer::{self, H2Answer},
+    h2_body::H2Body,
+    h2_request::{Reach, write_head},
+    h2_traffic::{Streams, Traffic, Watched},
+    http1::request::{self, Refusal},
+    service,
+    watchdog::Watchdog,
     worker::Stopping,
 };
 
@@ -48,34 +43,27 @@ const QUIET: Duration = Duration::from_secs(20);
 /// For the GOAWAY of a connection that is not to go on.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The answer's body: a page of ours, or whatever the service gives.
-type AnswerBody<B> = Either<Full<Bytes>, B>;
+/// Why a stream is reset instead of answered.
+type Reset = &'static str;
 
-/// Serves a connection to its end; `answer` brings each request to its answer.
-pub(crate) async fn serve<A, F, B>(client: Rc<Client>, stream: ClientStream, reach: Reach, answer: A)
-where
-    A: Fn(Rc<Client>, Request<Incoming>) -> F + 'static,
-    F: Future<Output = Response<B>> + 'static,
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<BodyError>,
-{
+/// Serves a connection to its end.
+pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream, reach: Reach) {
     let limits = client.room.limits;
     let traffic = Rc::new(Traffic::new());
-    let (reach, answer) = (Rc::new(reach), Rc::new(answer));
+    let reach = Rc::new(reach);
     let service = service_fn(|request: Request<Incoming>| {
-        let (client, reach, answer) = (Rc::clone(&client), Rc::clone(&reach), Rc::clone(&answer));
+        let (client, reach) = (Rc::clone(&client), Rc::clone(&reach));
         let (flow, is_abused) = (traffic.begin(), traffic.is_abused());
         async move {
-            if is_abused {
-                flow.end();
-                return Err("too many requests were broken off");
-            }
             let is_head = request.method() == Method::HEAD;
-            let response = match as_http1(request, &reach) {
-                Ok(request) => answer(client, request).await.map(Either::Right),
-                Err(refused) => refuse(&client, refused).map(Either::Left),
+            let answered = match is_abused {
+                true => Err("too many requests were broken off"),
+                false => answer(client, &reach, request).await,
             };
-            Ok(finish(response, is_head, flow))
+            if answered.is_err() {
+                flow.end();
+            }
+            answered.map(|response| response.map(|body| Watched::new(Some(body).filter(|_| !is_head), flow)))
         }
     });
     let streams = Streams { traffic: Rc::clone(&traffic), limit: limits.idle };
@@ -86,7 +74,7 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(MAX_HEAD as u32)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(MAX_RESETS)
             // Also ends a connection whose head does not come to its end: nothing else may be sent
@@ -127,45 +115,49 @@ fn note_end(ended: hyper::Result<()>) {
     }
 }
 
-/// A page for a request that is no app's business.
-fn refuse(client: &Client, refused: Refused) -> Response<Full<Bytes>> {
-    let counters = &client.room.counters;
-    Counters::count(&counters.requests);
-    if refused != Refused::Misdirected {
-        Counters::count(&counters.refusals.malformed);
+/// Brings one request to its answer.
+async fn answer(
+    client: Rc<Client>,
+    reach: &Reach,
+    request: Request<Incoming>,
+) -> Result<Response<H2Answer>, Reset> {
+    client.requests.set(client.requests.get() + 1);
+    let Some(place) = client.room.place() else { return Ok(refuse(&client, Refusal::Crowded)) };
+    let mut ranges = Vec::new();
+    let text = match write_head(&request) {
+        Ok(text) => text,
+        Err(refusal) => return Ok(refuse(&client, refusal)),
+    };
+    let head = match request::parse(&text, client.room.limits.headers, &mut ranges) {
+        Ok(head) => head,
+        Err(refusal) => return Ok(refuse(&client, refusal)),
+    };
+    if !reach.includes(head.host.name()) {
+        let text = "This connection is not for that host.";
+        return Ok(page(StatusCode::MISDIRECTED_REQUEST, text));
     }
-    let status = refused.status();
-    let text = format!("{status}\n");
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if refused == Refused::Connect {
-        let all = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-        headers.insert(ALLOW, HeaderValue::from_static(all));
+    let mut for_app = Vec::new();
+    let taken = service::take(&client, &head, &mut for_app);
+    let framing = head.framing;
+    let (mut body, mut watchdog) = (H2Body::new(request.into_body()), Watchdog::default());
+    let asking = attempt::Client { body: &mut body, watchdog: &mut watchdog };
+    match service::answer(taken, &for_app, framing, asking).await {
+        Answer::Nobody => Err("its client has gone"),
+        Answer::Own(own) => Ok(h2_answer::own(own, place)),
+        Answer::App(begun, exchange) => Ok(h2_answer::app(begun, exchange, (body, watchdog), place)),
     }
-    response
 }
 
-/// An answer as it leaves: to HEAD without its body.
-fn finish<B>(
-    response: Response<AnswerBody<B>>,
-    is_head: bool,
-    flow: Rc<Flow>,
-) -> Response<Watched<AnswerBody<B>>>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
-    let (mut parts, body) = response.into_parts();
-    if !is_head {
-        return Response::from_parts(parts, Watched::new(Some(body), flow));
-    }
-    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0)
-        && !parts.headers.contains_key(CONTENT_LENGTH)
-    {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Response::from_parts(parts, Watched::new(None, flow))
+/// A page for a request that is not served; others of its connection may be.
+fn refuse(client: &Client, refusal: Refusal) -> Response<H2Answer> {
+    client.room.counters.refusals.note_malformed(refusal, client.peer.text.to_str().unwrap_or_default());
+    let (status, text) = answer::refusal(refusal);
+    page(status, text)
+}
+
+fn page(status: StatusCode, text: &str) -> Response<H2Answer> {
+    let heading = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let mut response = h2_answer::page(status, answer::page(&heading, &format!("<p>{text}</p>"), None));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
 }

@@ -27,8 +27,6 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::response_body::BodyError;
-
 /// Requests that a client may break off at once; more than a page has that is left while it loads.
 const ALLOWANCE: u32 = 200;
 /// Time in which it gets one of them back.
@@ -224,18 +222,14 @@ impl<B: Body> Watched<B> {
     }
 }
 
-impl<B> Body for Watched<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BodyError>,
-{
+impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *body).poll_frame(cx);
@@ -244,7 +238,7 @@ where
         if !matches!(frame, Some(Ok(_))) || body.is_end_stream() {
             this.flow.end();
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

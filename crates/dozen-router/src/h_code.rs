@@ -25,6 +25,8 @@ pub(crate) enum HCode {
     ClientInterrupted,
     /// H28: the client stopped sending its body.
     ClientIdle,
+    /// H80: an operator has said so.
+    Maintenance,
 }
 
 impl fmt::Display for HCode {
@@ -47,11 +49,12 @@ impl HCode {
             Self::BootTimeout => ("H20", "App boot timeout"),
             Self::ClientInterrupted => ("H27", "Client request interrupted"),
             Self::ClientIdle => ("H28", "Client connection idle"),
+            Self::Maintenance => ("H80", "Maintenance mode"),
         }
     }
 
-    /// Whether the client is at fault, so that the line is no error of the app.
+    /// Whether the client is at fault, or nobody, so that the line is no error of the app.
     pub(crate) fn is_clients(self) -> bool {
-        matches!(self, Self::ClientInterrupted | Self::ClientIdle)
+        matches!(self, Self::ClientInterrupted | Self::ClientIdle | Self::Maintenance)
     }
 }

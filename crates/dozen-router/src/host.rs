@@ -2,8 +2,6 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use http::{HeaderMap, Uri, header::HOST};
-
 /// A host as a request named it: in lower case, without port and final dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostName {
@@ -14,25 +12,6 @@ pub(crate) struct HostName {
 }
 
 impl HostName {
-    /// The host a request is for; `None` when it names none, several, or an odd one. A URI with a
-    /// host of its own must agree with the header.
-    pub(crate) fn of(headers: &HeaderMap, uri: &Uri) -> Option<Self> {
-        let mut all = headers.get_all(HOST).iter();
-        let (Some(one), None) = (all.next(), all.next()) else { return None };
-        let host = Self::parse(one.as_bytes())?;
-        match uri.authority() {
-            None => Some(host),
-            Some(authority) => Some(host).filter(|host| {
-                Self::parse(authority.as_str().as_bytes()).is_some_and(|same| same.name == host.name)
-            }),
-        }
-    }
-
-    /// Stands for the host of a request that is refused anyway.
-    pub(crate) fn unknown() -> Self {
-        Self { name: String::new(), is_address: false, port: String::new() }
-    }
-
     /// Reads `name`, `name:port`, `1.2.3.4:port` or `[::1]:port`.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= 261)?;
@@ -83,8 +62,6 @@ fn is_port(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -110,18 +87,5 @@ mod tests {
         ] {
             assert_eq!(HostName::parse(bad.as_bytes()), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn there_is_exactly_one_and_it_agrees_with_the_uri() {
-        let uri = Uri::from_static("/");
-        let mut headers = HeaderMap::new();
-        assert_eq!(HostName::of(&headers, &uri), None);
-        headers.append(HOST, HeaderValue::from_static("a.b"));
-        assert!(HostName::of(&headers, &uri).is_some());
-        assert!(HostName::of(&headers, &Uri::from_static("http://A.b:80/x")).is_some());
-        assert_eq!(HostName::of(&headers, &Uri::from_static("http://other/x")), None);
-        headers.append(HOST, HeaderValue::from_static("a.b"));
-        assert_eq!(HostName::of(&headers, &uri), None);
     }
 }

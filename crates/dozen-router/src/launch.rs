@@ -9,7 +9,6 @@
 use std::{
     fs::File,
     io,
-    net::IpAddr,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -19,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use dozen_model::address_range::AddressRange;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -39,7 +39,7 @@ pub struct LaunchSettings {
     pub drop_to: Option<DropTo>,
     /// Proxies before this router whose word about the client counts.
     #[serde(default)]
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<AddressRange>,
     /// Time limits and bounds.
     #[serde(default)]
     pub limits: Limits,

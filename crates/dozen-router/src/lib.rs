@@ -6,15 +6,15 @@
 //! at any time: the last table is on disk, and the router serves by it.
 //!
 //! ```text
-//! listener -> head_scan (raw bytes) -> hyper -> service -> route -> forward -> pool -> app
-//!                                                  \-> static_site, answer (pages of our own)
+//! listener -> connection -> front_http1 -> service -> forward -> attempt -> pool -> app
+//!                                             \-> static_site, answer (pages of our own)
 //! control  -> protocol -> board (swap, in-flight counts) <- every thread
 //! ```
 //!
 //! It relies on its starter for bound listeners (see [`bind_listeners`] and [`Launch`]) and for
 //! being restarted. It knows no store, starts no process and reads no environment.
 //!
-//! Start reading at [`router_main`], then [`service`](self) and `forward`.
+//! Start reading at [`router_main`], then `front_http1`, `service` and `forward`.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod answer;
 mod app_list;
 mod attempt;
 mod board;
+mod body_source;
 mod certificate_index;
 mod certificates;
 pub mod client;
@@ -31,31 +32,37 @@ mod client_stream;
 mod connection;
 mod content_type;
 mod control_socket;
+mod crowd;
+mod date;
+mod download;
 mod error;
 mod exchange;
 mod fd_passing;
 mod forward;
+mod forwarded;
 mod front_h2;
+mod front_http1;
 #[doc(hidden)]
 pub mod fuzzing;
-mod guard;
+mod h2_answer;
+mod h2_body;
 mod h2_request;
 mod h2_traffic;
 mod h_code;
-mod head_scan;
 mod headers;
 mod host;
+mod http1;
 mod http_challenge;
 mod launch;
 mod listen;
 mod options;
+mod outbox;
+mod policy;
 mod pool;
 mod privilege;
 mod protocol;
 mod refusals;
-mod request_body;
 mod request_id;
-mod response_body;
 mod service;
 mod start;
 mod state_file;
@@ -66,7 +73,9 @@ mod table_file;
 mod telling;
 mod tls;
 mod tunnel;
+mod upload;
 mod upstream;
+mod watchdog;
 mod websocket;
 mod worker;
 

@@ -1,7 +1,8 @@
 //! What the router is started with, and its limits.
 
-use std::{net::IpAddr, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
+use dozen_model::address_range::AddressRange;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::RouterError, launch::Launch, listen::Listener};
@@ -30,7 +31,7 @@ pub struct RouterOptions {
     /// What to continue as, when started as root.
     pub drop_to: Option<DropTo>,
     /// Proxies before this router whose word about the client counts.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<AddressRange>,
     /// Time limits and bounds.
     pub limits: Limits,
 }
@@ -50,6 +51,14 @@ impl RouterOptions {
 pub struct Limits {
     /// For a whole request head, and for a TLS handshake.
     pub header_read: Duration,
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// Client connections open at once, in all; the process's descriptors may allow fewer.
+    pub connections: usize,
+    /// The same for each client address; trusted proxies, who speak for many, have no such bound.
+    pub connections_per_client: usize,
     /// For a client connection without a request.
     pub keep_alive: Duration,
     /// For a connection to an instance.
@@ -81,6 +90,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_read: Duration::from_secs(10),
+            head_bytes: 64 << 10,
+            headers: 100,
+            connections: 1 << 18,
+            connections_per_client: 4096,
             keep_alive: Duration::from_secs(75),
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(30),

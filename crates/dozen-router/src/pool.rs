@@ -8,8 +8,6 @@
 
 use std::{cell::RefCell, collections::HashMap, io, net::SocketAddr, rc::Rc, sync::Arc};
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     sync::Notify,
@@ -20,7 +18,6 @@ use tokio::{
 use crate::{
     board::{Board, Endpoint},
     options::Limits,
-    request_body::RequestBody,
     upstream::Upstream,
 };
 
@@ -40,19 +37,20 @@ struct Shelves {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
-    stream: Upstream,
+    upstream: Box<Upstream>,
     since: Instant,
 }
 
-/// A connection lent for one request; dropping it gives it back if it can be used again.
+/// A connection lent for one request; dropping it gives it back if it can be used again, and else
+/// closes it.
 #[derive(Debug)]
 pub(crate) struct Lent {
     shelves: Rc<Shelves>,
     key: Key,
     generation: u64,
-    connection: Option<(SendRequest<RequestBody>, Upstream)>,
-    is_reused: bool,
+    upstream: Option<Box<Upstream>>,
+    /// Whether the app has got all of its request.
+    is_sent: bool,
 }
 
 impl Pool {
@@ -68,18 +66,19 @@ impl Pool {
         let most = if is_replayable { limits.pool_idle } else { limits.pool_idle_unsafe };
         let mut idle = self.0.idle.borrow_mut();
         let shelf = idle.get_mut(&key)?;
-        while let Some(Idle { sender, stream, since }) = shelf.pop() {
+        while let Some(Idle { upstream, since }) = shelf.pop() {
             if since.elapsed() > most {
                 // The others are older still; for another request they may do.
                 if is_replayable {
                     shelf.clear();
                 } else {
-                    shelf.push(Idle { sender, stream, since });
+                    shelf.push(Idle { upstream, since });
                 }
                 return None;
             }
-            if sender.is_ready() && (is_replayable || stream.is_quiet()) {
-                return Some(self.lend(key, sender, stream, true));
+            let is_open = if is_replayable { upstream.seems_quiet() } else { upstream.is_quiet() };
+            if is_open {
+                return Some(self.lend(key, upstream));
             }
         }
         None
@@ -91,20 +90,13 @@ impl Pool {
         let stream = timeout(self.0.limits.connect, connect).await.map_err(|_| io::ErrorKind::TimedOut)??;
         // Refused only on a dead socket, which the send will notice.
         let _ = stream.set_nodelay(true);
-        let stream = Upstream::new(stream);
-        let handshake = http1::Builder::new().handshake(TokioIo::new(stream.clone()));
-        let (sender, connection) = handshake.await.map_err(io::Error::other)?;
-        spawn_local(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to an app broke");
-            }
-        });
-        Ok(self.lend((endpoint.load.key, endpoint.address), sender, stream, false))
+        Ok(self.lend((endpoint.load.key, endpoint.address), Box::new(Upstream::new(stream))))
     }
 
-    fn lend(&self, key: Key, sender: SendRequest<RequestBody>, stream: Upstream, is_reused: bool) -> Lent {
+    fn lend(&self, key: Key, mut upstream: Box<Upstream>) -> Lent {
+        upstream.reset();
         let generation = self.0.board.generation();
-        Lent { shelves: Rc::clone(&self.0), key, generation, connection: Some((sender, stream)), is_reused }
+        Lent { shelves: Rc::clone(&self.0), key, generation, upstream: Some(upstream), is_sent: false }
     }
 
     /// Starts the task that closes what has been idle for too long, or belongs to an endpoint that
@@ -133,18 +125,18 @@ impl Shelves {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|(key, _), shelf| {
             let is_young = |idle: &Idle| now.duration_since(idle.since) <= self.limits.pool_idle;
-            shelf.retain(|idle| is_young(idle) && !idle.sender.is_closed());
+            shelf.retain(|idle| is_young(idle) && idle.upstream.seems_quiet());
             !shelf.is_empty() && routes.has_endpoint(*key)
         });
     }
 
-    fn put(&self, key: Key, generation: u64, sender: SendRequest<RequestBody>, stream: Upstream) {
+    fn put(&self, key: Key, generation: u64, upstream: Box<Upstream>) {
         let is_current = self.board.generation() == generation || self.board.routes().has_endpoint(key.0);
         let mut idle = self.idle.borrow_mut();
         let shelf = idle.entry(key).or_default();
         if is_current && shelf.len() < self.limits.pool_per_endpoint {
             let is_first = shelf.is_empty();
-            shelf.push(Idle { sender, stream, since: Instant::now() });
+            shelf.push(Idle { upstream, since: Instant::now() });
             if is_first {
                 self.filled.notify_one();
             }
@@ -153,45 +145,29 @@ impl Shelves {
 }
 
 impl Lent {
-    /// Whether it has served requests before.
-    pub(crate) fn is_reused(&self) -> bool {
-        self.is_reused
+    /// The connection.
+    pub(crate) fn upstream(&mut self) -> &mut Upstream {
+        self.upstream.as_mut().expect("a connection is given up only by who consumes its loan")
     }
 
-    /// The sending half.
-    pub(crate) fn sender(&mut self) -> Option<&mut SendRequest<RequestBody>> {
-        self.connection.as_mut().map(|(sender, _)| sender)
+    /// Notes that the app has got all of the request: else it may take what comes next for its rest.
+    pub(crate) fn sent(&mut self) {
+        self.is_sent = true;
     }
 
     /// Gives the connection up to whoever goes on with it: it was upgraded.
-    pub(crate) fn discard(mut self) {
-        self.connection = None;
-    }
-
-    /// Ends the connection: what was asked on it is not to be answered any more.
-    pub(crate) fn abort(mut self) {
-        if let Some((_, stream)) = self.connection.take() {
-            stream.abort();
-        }
+    pub(crate) fn take(mut self) -> Box<Upstream> {
+        self.upstream.take().expect("a connection is given up only by who consumes its loan")
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some((mut sender, stream)) = self.connection.take() else { return };
-        if sender.is_ready() {
-            self.shelves.put(self.key, self.generation, sender, stream);
-        } else if !sender.is_closed() {
-            // The last byte was taken, but the connection's task has not come to notice yet, or the
-            // app answered before it has read all. One whose answer was broken off never gets ready:
-            // it ends with an error here, or, where the app takes nothing, by the limit.
-            let (shelves, key, generation) = (Rc::clone(&self.shelves), self.key, self.generation);
-            spawn_local(async move {
-                match timeout(shelves.limits.idle, sender.ready()).await {
-                    Ok(Ok(())) => shelves.put(key, generation, sender, stream),
-                    _ => stream.abort(),
-                }
-            });
+        if let Some(upstream) = self.upstream.take()
+            && self.is_sent
+            && upstream.is_reusable()
+        {
+            self.shelves.put(self.key, self.generation, upstream);
         }
     }
 }

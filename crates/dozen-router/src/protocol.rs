@@ -3,16 +3,12 @@
 //! Requests are objects with one key, such as `{"set_table": {…}}` or `{"in_flight": {}}`; so are
 //! the answers. Only root and the router's own user may speak it.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use dozen_model::{certificates::CertificateSet, route_table::RouteTable};
+use dozen_model::{address_range::AddressRange, certificates::CertificateSet, route_table::RouteTable};
 use serde::{Deserialize, Serialize};
 
-use crate::listen::ListenerKind;
+use crate::{listen::ListenerKind, options::Limits};
 
 /// What control asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,7 +41,7 @@ pub(crate) enum Answer {
     /// What clients speak on the listeners whose descriptors came along, in their order.
     Listeners(Vec<ListenerKind>),
     /// The status.
-    Status(RouterStatus),
+    Status(Box<RouterStatus>),
     /// How many connections were told to end.
     Closing(usize),
     /// Why not.
@@ -104,7 +100,10 @@ pub struct RouterStatus {
     pub draining: bool,
     /// The proxies it was told to believe.
     #[serde(default)]
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<AddressRange>,
+    /// The limits it was told.
+    #[serde(default)]
+    pub limits: Limits,
     /// Where it stores its table.
     #[serde(default)]
     pub state_dir: PathBuf,

@@ -5,18 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::HeaderValue;
-
-use crate::{exchange::Exchange, telling::Telling};
-
-/// Why a request reaches no app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Its head or its framing is not acceptable.
-    Malformed,
-    /// No app answers to its host.
-    UnknownHost,
-}
+use crate::{answer, exchange::Exchange, http1::request::Refusal, telling::Telling};
 
 /// What was refused since the start.
 #[derive(Debug, Default)]
@@ -27,32 +16,28 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    /// Counts a refused request, and tells it when it is time.
-    pub(crate) fn note(&self, refusal: Refusal, exchange: &Exchange) {
-        let (counter, status, reason) = match refusal {
-            Refusal::Malformed => (&self.malformed, 400, "it cannot be read, or names no host"),
-            Refusal::UnknownHost => (&self.unknown_hosts, 404, "no app answers to its host"),
-        };
-        counter.fetch_add(1, Relaxed);
+    /// Counts a request for a host that is nobody's, and tells it when it is time.
+    pub(crate) fn note_unknown_host(&self, exchange: &Exchange) {
+        self.unknown_hosts.fetch_add(1, Relaxed);
         let Some(untold) = self.telling.turn() else { return };
         tracing::warn!(
-            status,
+            status = 404,
             method = %exchange.method,
             host = exchange.host.name(),
             // Escaped by its quotes; a query string may carry secrets and is left out.
-            path = exchange.uri.path(),
-            from = exchange.client.address.to_str().unwrap_or_default(),
-            request_id = exchange.id.to_str().unwrap_or_default(),
+            path = exchange.path(),
+            from = exchange.from(),
+            request_id = exchange.id,
             untold,
-            "refused a request: {reason}"
+            "refused a request: no app answers to its host"
         );
     }
 
-    /// Counts what is not HTTP at all, and was answered by the parser before there was a request.
-    pub(crate) fn note_no_http(&self, client: &HeaderValue) {
+    /// Counts a request whose head or framing is not acceptable. Nothing of it is quoted.
+    pub(crate) fn note_malformed(&self, refusal: Refusal, from: &str) {
         self.malformed.fetch_add(1, Relaxed);
         let Some(untold) = self.telling.turn() else { return };
-        let from = client.to_str().unwrap_or_default();
-        tracing::warn!(status = 400, from, untold, "refused a request: it is not HTTP");
+        let (status, reason) = answer::refusal(refusal);
+        tracing::warn!(status = status.as_u16(), from, untold, "refused a request: {reason}");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{cell::Cell, io};
 
-use http::HeaderValue;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// The request ids of one thread. They are unique, not secret: one seed from the kernel, then
@@ -24,21 +23,17 @@ impl RequestIds {
     }
 
     /// The client's id if it is 20 to 200 of `[A-Za-z0-9_.-]`, else a new one.
-    pub(crate) fn choose(&self, offered: Option<&HeaderValue>) -> HeaderValue {
-        match offered {
-            Some(id) if is_safe(id.as_bytes()) => id.clone(),
+    pub(crate) fn choose(&self, offered: Option<&[u8]>) -> String {
+        match offered.and_then(|id| std::str::from_utf8(id).ok()) {
+            Some(id) if is_safe(id.as_bytes()) => id.to_owned(),
             _ => self.make(),
         }
     }
 
-    fn make(&self) -> HeaderValue {
+    fn make(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let number = u128::from(self.next()) << 64 | u128::from(self.next() ^ self.salt);
-        let mut text = [0_u8; 32];
-        for (index, byte) in text.iter_mut().enumerate() {
-            *byte = DIGITS[(number >> (index * 4) & 15) as usize];
-        }
-        HeaderValue::from_bytes(&text).expect("hexadecimal digits are a header value")
+        (0..32).map(|index| char::from(DIGITS[(number >> (index * 4) & 15) as usize])).collect()
     }
 
     fn next(&self) -> u64 {
@@ -64,12 +59,11 @@ mod tests {
     #[test]
     fn a_safe_id_is_kept_and_any_other_replaced() {
         let ids = RequestIds::new().unwrap();
-        let kept = HeaderValue::from_static("01234567-89ab.cdef_XYZ");
-        assert_eq!(ids.choose(Some(&kept)), kept);
+        let kept = "01234567-89ab.cdef_XYZ";
+        assert_eq!(ids.choose(Some(kept.as_bytes())), kept);
         for bad in ["short", "01234567890123456789 x", "0123456789012345678\"", &"x".repeat(201)] {
-            let offered = HeaderValue::from_str(bad).unwrap();
-            let chosen = ids.choose(Some(&offered));
-            assert!(chosen != offered && chosen.len() == 32, "{bad}");
+            let chosen = ids.choose(Some(bad.as_bytes()));
+            assert!(chosen != bad && chosen.len() == 32, "{bad}");
         }
     }
 

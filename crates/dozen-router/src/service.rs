@@ -1,92 +1,100 @@
-//! What happens to one request: refused, routed, or answered by the server itself.
+//! What happens to one request, whichever version of HTTP brought it: routed to an app, or answered
+//! by the server itself.
+//!
+//! This is the narrow waist of the data path: what speaks to clients ([`front_http1`](crate::front_http1))
+//! gives a [`RequestHead`] and a [`BodySource`](crate::body_source::BodySource) and gets an
+//! [`Answer`], whatever way the request went.
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header::TRANSFER_ENCODING};
-use hyper::body::{Body as _, Incoming};
-
 use crate::{
     answer, app_list,
-    board::Found,
+    attempt::{self, Outgoing},
+    board::{Found, Stage},
     connection::Client,
     exchange::Exchange,
-    forward::{WantedUpgrade, forward},
+    forward::{Answer, forward},
     headers,
     host::HostName,
-    refusals::Refusal,
-    request_body::RequestBody,
-    response_body::ResponseBody,
+    http1::{Framing, request::RequestHead},
+    policy::{Facts, Verdict},
     status::Counters,
 };
 
+/// A request that was taken: what was decided by its head alone.
+pub(crate) enum Taken {
+    /// It goes to the stage of this name.
+    Forward { exchange: Box<Exchange>, stage: Arc<Stage>, upgrade: Option<String> },
+    /// It is answered already.
+    Answered(Answer),
+}
+
 enum Route {
-    Stage(Arc<str>),
+    Stage(Arc<Stage>),
     Server(app_list::AppList),
     Nowhere,
 }
 
-/// Answers one request of a client.
-pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+/// Takes a request by its head; the head that an app gets is written to `out`.
+pub(crate) fn take(client: &Rc<Client>, head: &RequestHead<'_>, out: &mut Vec<u8>) -> Taken {
     let counters = &client.room.counters;
     Counters::count(&counters.requests);
-    let is_malformed = client.state.is_malformed(client.count_request());
-    let host = HostName::of(request.headers(), request.uri()).filter(|_| !is_malformed);
-    let Some(host) = host.filter(|_| request.method() != Method::CONNECT) else {
-        let exchange = Exchange::begin(&client, &request, HostName::unknown());
-        counters.refusals.note(Refusal::Malformed, &exchange);
-        return answer::bad_request(exchange);
-    };
-    let challenge = || client.room.tls.certificates.answer_to(request.method(), request.uri().path());
-    if let Some(proof) = (!client.is_tls).then(challenge).flatten() {
-        return answer::plain(proof, Exchange::begin(&client, &request, host));
+    let mut exchange = Exchange::begin(client, head);
+    if !client.peer.is_tls
+        && let Some(proof) = client.room.tls.certificates.answer_to(&head.method, exchange.path())
+    {
+        return Taken::Answered(Answer::Own(answer::plain(proof, exchange)));
     }
-    let route = find(&client, &host);
-    let exchange = Exchange::begin(&client, &request, host);
-    match route {
-        Route::Stage(name) => {
-            let (request, upgrade) = to_app(&exchange, request);
-            forward(exchange, name, request, upgrade).await
+    match find(client, &head.host) {
+        Route::Stage(stage) => {
+            exchange.stage = Some(Arc::clone(&stage));
+            let facts = Facts { client: exchange.origin.client, content_length: length_of(head.framing) };
+            if let Verdict::Instead(instead) = stage.policy.verdict(&facts) {
+                return Taken::Answered(Answer::Own(answer::instead(instead, exchange)));
+            }
+            let upgrade = headers::wanted_upgrade(head);
+            headers::write_request(out, head, &exchange, upgrade.as_deref());
+            Taken::Forward { exchange, stage, upgrade }
         }
-        Route::Server(apps) => apps.answer(exchange),
+        Route::Server(apps) => Taken::Answered(Answer::Own(apps.answer(exchange))),
         Route::Nowhere => {
-            counters.refusals.note(Refusal::UnknownHost, &exchange);
-            answer::not_found(exchange)
+            counters.refusals.note_unknown_host(&exchange);
+            Taken::Answered(Answer::Own(answer::not_found(exchange)))
         }
+    }
+}
+
+/// Brings a request that was taken to its answer.
+pub(crate) async fn answer(
+    taken: Taken,
+    head: &[u8],
+    framing: Framing,
+    mut client: attempt::Client<'_>,
+) -> Answer {
+    match taken {
+        Taken::Answered(answer) => answer,
+        Taken::Forward { exchange, stage, upgrade } => {
+            let mut request = Outgoing::new(head, framing, &exchange.method, upgrade);
+            request.max_body = stage.policy.max_body();
+            forward(exchange, Arc::clone(&stage.name), &request, &mut client).await
+        }
+    }
+}
+
+/// The length of a body that is known beforehand.
+fn length_of(framing: Framing) -> Option<u64> {
+    match framing {
+        Framing::None => Some(0),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked | Framing::UntilClose => None,
     }
 }
 
 fn find(client: &Client, host: &HostName) -> Route {
     let routes = client.room.board.routes();
     match routes.find(host) {
-        Found::Stage(stage) => Route::Stage(Arc::clone(&stage.name)),
+        Found::Stage(stage) => Route::Stage(Arc::clone(stage)),
         Found::Server => Route::Server(app_list::AppList::of(&routes, host)),
         Found::Nothing => Route::Nowhere,
     }
-}
-
-/// Makes a client's request the one the app gets.
-fn to_app(
-    exchange: &Exchange,
-    mut request: Request<Incoming>,
-) -> (Request<RequestBody>, Option<WantedUpgrade>) {
-    let upgrade = headers::wanted_upgrade(&request).map(|protocol| {
-        let client = hyper::upgrade::on(&mut request);
-        WantedUpgrade { protocol, client }
-    });
-    let (mut parts, body) = request.into_parts();
-    let protocol = upgrade.as_ref().map(|upgrade| &upgrade.protocol);
-    headers::to_app(&mut parts.headers, &exchange.client, &exchange.id, protocol);
-    if parts.uri.authority().is_some() {
-        let path = parts.uri.path_and_query().cloned();
-        parts.uri = path.map_or_else(|| Uri::from_static("/"), Into::into);
-    }
-    // hyper keeps what it needs for an upgrade here; the client's half is ours now.
-    parts.extensions.clear();
-    parts.version = Version::HTTP_11;
-    let body = RequestBody::new(body);
-    if !body.is_empty() && body.size_hint().exact().is_none() {
-        // Said outright: hyper drops the body of a GET whose length nobody names.
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    (Request::from_parts(parts, body), upgrade)
 }

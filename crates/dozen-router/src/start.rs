@@ -6,12 +6,12 @@
 //! ```
 
 use std::{
-    net::IpAddr,
     process::ExitCode,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
 };
 
+use dozen_model::address_range::AddressRange;
 use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -23,9 +23,10 @@ use crate::{
     board::Board,
     certificates::Certificates,
     control_socket::ControlSocket,
+    crowd::Crowd,
     error::RouterError,
     listen::{self, Listener},
-    options::RouterOptions,
+    options::{Limits, RouterOptions},
     privilege,
     status::Counters,
     table_file,
@@ -70,18 +71,18 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
 
     let (stop, stopping) = watch::channel(Stopping::No);
     let (ended, workers_end) = mpsc::unbounded_channel();
-    let trusted_proxies: Arc<[IpAddr]> = options.trusted_proxies.into();
+    let trusted_proxies: Arc<[AddressRange]> = options.trusted_proxies.into();
+    let crowd = Arc::new(Crowd::default());
     let make_worker = |_| Worker {
         board: Arc::clone(&board),
         counters: Arc::clone(&counters),
+        crowd: Arc::clone(&crowd),
         limits: options.limits,
         trusted_proxies: Arc::clone(&trusted_proxies),
         tls: Arc::clone(&tls),
         files: files.clone(),
         stopping: stopping.clone(),
-        // Each client connection may need one to an app; the rest is for files and the like.
-        max_connections: usize::try_from(descriptors.saturating_sub(64) / 2).unwrap_or(1 << 19).max(threads)
-            / threads,
+        max_connections: connections_per_thread(descriptors, &options.limits, threads),
     };
     let shares = share(&options.listeners, threads)
         .map_err(|source| RouterError::Start { what: "copy a listener", source })?;
@@ -92,6 +93,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         listeners: options.listeners,
         threads,
         trusted_proxies: Arc::clone(&trusted_proxies),
+        limits: options.limits,
         state_dir: options.state_dir,
         swapping: Mutex::new(()),
     };
@@ -108,6 +110,12 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     }
     let _ = log_writer.join();
     Ok(if lost { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// Each client connection may need a descriptor to an app; the rest is for files and the like.
+fn connections_per_thread(descriptors: u64, limits: &Limits, threads: usize) -> usize {
+    let fit = usize::try_from(descriptors.saturating_sub(64) / 2).unwrap_or(1 << 19);
+    fit.min(limits.connections).max(threads) / threads
 }
 
 fn load_table(options: &RouterOptions, board: &Board) {

@@ -107,10 +107,6 @@ impl FileBody {
         self.left
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.left == 0
-    }
-
     /// The next part.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.left == 0 {

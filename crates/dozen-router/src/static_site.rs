@@ -10,16 +10,16 @@ use std::{
 
 use dozen_model::{digest::Digest, route_table::StaticSite};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION},
+    HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_TYPE, ETAG, LOCATION, X_CONTENT_TYPE_OPTIONS},
 };
 
 use crate::{
-    answer, content_type,
+    answer::{self, OwnAnswer, OwnBody},
+    content_type,
     exchange::Exchange,
-    headers::X_REQUEST_ID,
-    request_body::RequestBody,
-    response_body::ResponseBody,
+    h_code::HCode,
+    http1::fields::items,
     static_file::{Entry, FileBody, find},
     telling::Telling,
 };
@@ -28,33 +28,24 @@ use crate::{
 static UNREADABLE: Telling = Telling::new();
 
 /// Answers with the file that the request's path names.
-pub(crate) fn answer(
-    site: &StaticSite,
-    request: &Request<RequestBody>,
-    exchange: Box<Exchange>,
-) -> Response<ResponseBody> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+pub(crate) fn answer(site: &StaticSite, exchange: Box<Exchange>) -> OwnAnswer {
+    if !matches!(exchange.method, Method::GET | Method::HEAD) {
         return answer::read_only(exchange);
     }
-    let known = request.headers().get(IF_NONE_MATCH).cloned();
-    let outcome = match decode(exchange.uri.path()) {
+    let outcome = match decode(exchange.path()) {
         None => page_for_missing(site),
-        Some(path) => look_up(site, &path, exchange.uri.path().ends_with('/')),
+        Some(path) => look_up(site, &path, exchange.path().ends_with('/')),
     };
     match outcome {
-        Ok(Outcome::Found(file)) => file.respond(StatusCode::OK, known.as_ref(), exchange),
-        Ok(Outcome::Missing(Some(file))) => file.respond(StatusCode::NOT_FOUND, None, exchange),
+        Ok(Outcome::Found(file)) => file.respond(StatusCode::OK, exchange),
+        Ok(Outcome::Missing(Some(file))) => file.respond(StatusCode::NOT_FOUND, exchange),
         Ok(Outcome::Missing(None)) => answer::not_found(exchange),
         Ok(Outcome::NeedsSlash) => redirect_to_folder(exchange),
         Err(error) => {
             if let Some(untold) = UNREADABLE.turn() {
                 tracing::error!(%error, untold, "a static file cannot be read");
             }
-            answer::failure(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                crate::h_code::HCode::ServerInterrupted,
-                exchange,
-            )
+            answer::failure(StatusCode::INTERNAL_SERVER_ERROR, HCode::ServerInterrupted, exchange)
         }
     }
 }
@@ -122,53 +113,40 @@ impl SiteFile {
         })
     }
 
-    fn respond(
-        self,
-        status: StatusCode,
-        known: Option<&HeaderValue>,
-        mut exchange: Box<Exchange>,
-    ) -> Response<ResponseBody> {
-        let is_known = known.is_some_and(|known| lists(known, &self.tag));
-        let status = if is_known { StatusCode::NOT_MODIFIED } else { status };
-        exchange.status = status.as_u16();
-        let id = exchange.id.clone();
-        let body = if is_known {
-            ResponseBody::page(bytes::Bytes::new(), exchange)
-        } else {
-            ResponseBody::file(self.body, exchange)
-        };
+    fn respond(self, status: StatusCode, exchange: Box<Exchange>) -> OwnAnswer {
+        let is_missing = status == StatusCode::NOT_FOUND;
+        let is_known = !is_missing && exchange.known_tags.as_ref().is_some_and(|tags| lists(tags, &self.tag));
+        let body = if is_known { OwnBody::Page(bytes::Bytes::new()) } else { OwnBody::File(self.body) };
         let mut response = Response::new(body);
-        *response.status_mut() = status;
+        *response.status_mut() = if is_known { StatusCode::NOT_MODIFIED } else { status };
         let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, id);
-        headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if status != StatusCode::NOT_FOUND {
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if !is_missing {
             headers.insert(ETAG, self.tag);
         }
         if !is_known {
             headers.insert(CONTENT_TYPE, self.kind);
         }
-        response
+        answer::finish(response, exchange)
     }
 }
 
-fn lists(known: &HeaderValue, tag: &HeaderValue) -> bool {
-    let mut tags = known.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    tags.any(|one| one == b"*" || one.strip_prefix(b"W/").unwrap_or(one) == tag.as_bytes())
+fn lists(known: &[u8], tag: &HeaderValue) -> bool {
+    items(known).any(|one| one == b"*" || one.strip_prefix(b"W/").unwrap_or(one) == tag.as_bytes())
 }
 
 /// The folder's address with its slash. Relative, and never one that starts with two slashes:
 /// browsers would take the first name for a host.
-fn redirect_to_folder(exchange: Box<Exchange>) -> Response<ResponseBody> {
-    let path = exchange.uri.path().trim_start_matches('/');
-    let query = exchange.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+fn redirect_to_folder(exchange: Box<Exchange>) -> OwnAnswer {
+    let path = exchange.path().trim_start_matches('/');
+    let query = exchange.query().map(|query| format!("?{query}")).unwrap_or_default();
     let Ok(to) = HeaderValue::try_from(format!("/{path}/{query}")) else {
         return answer::not_found(exchange);
     };
     let body = answer::page("Moved", "<p>This page is a folder.</p>", None);
-    let mut response = answer::html(StatusCode::MOVED_PERMANENTLY, body, exchange);
-    response.headers_mut().insert(LOCATION, to);
-    response
+    let mut moved = answer::html(StatusCode::MOVED_PERMANENTLY, body, exchange);
+    moved.response.headers_mut().insert(LOCATION, to);
+    moved
 }
 
 /// A URL's path as a relative path of plain names; `None` for one that no site has.

@@ -15,7 +15,7 @@
 //!
 //! Start reading at [`serve`].
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use rustls::{
     HandshakeKind, ServerConfig,
@@ -31,13 +31,11 @@ use crate::{
     certificate_index::Shown,
     certificates::Certificates,
     client_stream::ClientStream,
-    connection::{self, Client},
+    connection::Client,
     error::RouterError,
-    front_h2,
+    front_h2, front_http1,
     h2_request::Reach,
-    service,
     status::{Counters, TlsCounters},
-    worker::{OpenConnection, Room},
 };
 
 /// Of clients without tickets; the oldest goes first.
@@ -118,7 +116,8 @@ impl Tls {
 }
 
 /// Serves a connection to a TLS listener.
-pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, open: OpenConnection) {
+pub(crate) async fn serve(client: Rc<Client>, stream: TcpStream) {
+    let (room, from) = (Rc::clone(&client.room), client.peer.address);
     let counters = &room.counters.tls;
     let limit: Duration = room.limits.header_read;
     let begun = timeout(limit, room.tls.begin(stream)).await;
@@ -127,15 +126,14 @@ pub(crate) async fn serve(room: Rc<Room>, stream: TcpStream, peer: SocketAddr, o
         Ok(Begun::Secured(stream, shown)) => {
             counters.note_handshake(&stream);
             if stream.alpn() != Some(H2) {
-                return connection::serve(room, stream, peer, open).await;
+                return front_http1::serve(client, stream).await;
             }
-            let Some(client) = Client::new(room, &stream, peer, open) else { return };
             let reach = Reach { asked_for: stream.sni().map(name_of), shown };
-            front_h2::serve(client, stream, reach, service::answer).await;
+            front_h2::serve(client, stream, reach).await;
         }
-        Ok(Begun::Challenged) => tracing::info!(from = %peer.ip(), "answered a TLS-ALPN-01 challenge"),
+        Ok(Begun::Challenged) => tracing::info!(%from, "answered a TLS-ALPN-01 challenge"),
         Ok(Begun::Unused) => {}
-        Err(error) => counters.note_failure(&error, peer),
+        Err(error) => counters.note_failure(&error, from),
     }
 }
 
@@ -148,10 +146,10 @@ impl TlsCounters {
         }
     }
 
-    fn note_failure(&self, error: &io::Error, peer: SocketAddr) {
+    fn note_failure(&self, error: &io::Error, from: IpAddr) {
         Counters::count(&self.failures);
         let Some(untold) = self.telling.turn() else { return };
-        tracing::warn!(from = %peer.ip(), untold, "a TLS handshake failed: {error}");
+        tracing::warn!(%from, untold, "a TLS handshake failed: {error}");
     }
 }
 

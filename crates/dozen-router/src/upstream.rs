@@ -1,93 +1,172 @@
-//! The stream to an app: shared between hyper, which reads and writes it, and the pool, which may
-//! look whether it is still open.
+//! One connection to an app, and the answer that comes over it.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     os::fd::AsFd,
-    pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+use http::StatusCode;
+use rustix::net::{RecvFlags, recv};
+use tokio::net::TcpStream;
+
+use crate::http1::{
+    Framing, MAX_HEAD, Malformed,
+    body::{BodyError, BodyReader},
+    buffer::Buffer,
+    fields::{FieldRange, Fields},
+    response::{self, ResponseHead},
 };
 
-/// A stream to an app.
-#[derive(Debug, Clone)]
-pub(crate) struct Upstream(Arc<TcpStream>);
+/// Interim answers (1xx) before the real one.
+const MAX_INTERIM: u32 = 16;
+
+/// A connection to an app.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) stream: TcpStream,
+    inbox: Buffer,
+    /// How far the inbox was searched for a head's end.
+    searched: usize,
+    interim: u32,
+    /// The head of the answer, which the ranges refer to.
+    head: Vec<u8>,
+    ranges: Vec<FieldRange>,
+    said: Option<ResponseHead>,
+    body: BodyReader,
+}
+
+/// Why there is no head of an answer.
+#[derive(Debug)]
+pub(crate) enum HeadError {
+    /// The connection was closed before the head was whole.
+    Ended,
+    /// It broke, as a reset does: the other side's kernel had bytes that nobody read.
+    Broken(io::Error),
+    /// What came is no answer.
+    Malformed,
+}
+
+impl From<Malformed> for HeadError {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
 
 impl Upstream {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(stream))
+        Self {
+            stream,
+            inbox: Buffer::default(),
+            searched: 0,
+            interim: 0,
+            head: Vec::new(),
+            ranges: Vec::new(),
+            said: None,
+            body: BodyReader::new(Framing::None),
+        }
     }
 
-    /// Whether the other side has neither closed nor sent anything, asked of the kernel now: the
-    /// runtime may not have come to notice yet.
+    /// Makes ready for another answer.
+    pub(crate) fn reset(&mut self) {
+        (self.searched, self.interim, self.said) = (0, 0, None);
+    }
+
+    /// Whether the app has neither closed the connection nor sent what nobody asked for, as far as
+    /// the runtime has come to notice.
+    pub(crate) fn seems_quiet(&self) -> bool {
+        let read = self.stream.try_read(&mut [0]);
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The same, asked of the kernel now.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [0_u8; 1];
-        let seen = recv(self.0.as_fd(), &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let seen = recv(self.stream.as_fd(), &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         matches!(seen, Err(rustix::io::Errno::AGAIN))
     }
 
-    /// Ends the connection in both directions, whoever waits for it: a request whose app does not
-    /// read it would otherwise stay, and with it its client.
-    pub(crate) fn abort(&self) {
-        // Refused only where it has ended already.
-        let _ = shutdown(self.0.as_fd(), Shutdown::Both);
-    }
-
-    fn poll_write_with(
-        &self,
+    /// The head of the answer; `is_head` says whether the request was HEAD. Interim answers are
+    /// left out, but for 101, which is the last thing that is HTTP.
+    pub(crate) fn poll_head(
+        &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
+        is_head: bool,
+    ) -> Poll<Result<ResponseHead, HeadError>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match write(&self.0) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
+            if let Some(length) = response::end(self.inbox.bytes(), &mut self.searched) {
+                let said = self.take_head(length, is_head)?;
+                if !said.status.is_informational() || said.status == StatusCode::SWITCHING_PROTOCOLS {
+                    self.body = BodyReader::new(said.framing);
+                    self.said = Some(said);
+                    return Poll::Ready(Ok(said));
+                }
+                self.interim += 1;
+                if self.interim > MAX_INTERIM {
+                    return Poll::Ready(Err(HeadError::Malformed));
+                }
+            } else if self.inbox.bytes().len() > MAX_HEAD {
+                return Poll::Ready(Err(HeadError::Malformed));
+            } else {
+                match ready!(self.inbox.poll_fill(cx, &mut self.stream)) {
+                    Ok(0) => return Poll::Ready(Err(HeadError::Ended)),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Err(HeadError::Broken(error))),
+                }
             }
         }
     }
-}
 
-impl AsyncRead for Upstream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other.map(drop)),
-            }
+    fn take_head(&mut self, length: usize, is_head: bool) -> Result<ResponseHead, HeadError> {
+        if length > MAX_HEAD {
+            return Err(HeadError::Malformed);
         }
-    }
-}
-
-impl AsyncWrite for Upstream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write_vectored(parts))
+        self.head.clear();
+        self.head.extend_from_slice(&self.inbox.bytes()[..length]);
+        self.inbox.consume(length);
+        self.searched = 0;
+        Ok(response::parse(&self.head, is_head, &mut self.ranges)?)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        true
+    /// The headers of the last head.
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        Fields::new(&self.head, &self.ranges)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// The next piece of the answer's body, empty at its end.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<&[u8], BodyError>> {
+        self.body.poll_data(cx, &mut self.inbox, &mut self.stream)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shutdown(self.0.as_fd(), Shutdown::Write).map_err(Into::into))
+    /// What is here of the body's next piece, without asking for more.
+    pub(crate) fn at_hand(&mut self) -> &[u8] {
+        let count = self.body.at_hand(&mut self.inbox).unwrap_or(0);
+        &self.inbox.bytes()[..count]
+    }
+
+    /// Drops the first bytes of the last piece.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.body.consume(&mut self.inbox, count);
+    }
+
+    /// Whether the answer has come to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.said.is_some() && self.body.is_done()
+    }
+
+    /// The trailers of the answer.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        self.body.trailers()
+    }
+
+    /// Whether another request may follow: the answer is over, nothing stands behind it, and the
+    /// app said nothing of closing.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.is_done() && self.inbox.is_empty() && self.said.is_some_and(|said| said.keeps_open)
+    }
+
+    /// Gives up the connection, with what was read behind the head: it speaks another protocol now.
+    pub(crate) fn into_tunnel(self) -> (TcpStream, Buffer) {
+        (self.stream, self.inbox)
     }
 }

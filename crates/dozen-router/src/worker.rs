@@ -3,33 +3,37 @@
 //! Nothing in here is shared with other threads but the board and the counters.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::HashMap,
     io,
-    net::IpAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
+    task::Waker,
     time::Duration,
 };
 
+use dozen_model::address_range::AddressRange;
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::LocalOptions,
     sync::{Notify, watch},
-    task::{LocalSet, spawn_local},
-    time::{sleep, timeout},
+    task::spawn_local,
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
     access_log::{AccessLog, Batch},
     board::Board,
-    client_stream::ClientStream,
     connection,
+    crowd::Crowd,
+    date::Clock,
     listen::ListenerKind,
     options::Limits,
     pool::Pool,
     request_id::RequestIds,
     status::Counters,
     telling::Telling,
-    tls::{self, Tls},
+    tls::Tls,
 };
 
 /// Connections that could not be accepted.
@@ -48,8 +52,9 @@ pub(crate) enum Stopping {
 pub(crate) struct Worker {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) limits: Limits,
-    pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) trusted_proxies: Arc<[AddressRange]>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) files: SyncSender<Batch>,
     pub(crate) stopping: watch::Receiver<Stopping>,
@@ -61,8 +66,9 @@ pub(crate) struct Worker {
 pub(crate) struct Room {
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) limits: Limits,
-    pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    pub(crate) trusted_proxies: Arc<[AddressRange]>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) pool: Pool,
     pub(crate) log: Rc<AccessLog>,
@@ -73,6 +79,25 @@ pub(crate) struct Room {
     max_connections: usize,
     open: Cell<usize>,
     closed: Notify,
+    /// Since when the process is on its way out.
+    drains_since: Cell<Option<Instant>>,
+    /// The tasks of connections that wait for a request, to be woken at the drain.
+    waiting: RefCell<HashMap<u64, Waker>>,
+    registrations: Cell<u64>,
+    clock: Clock,
+}
+
+/// A connection that is woken at the drain, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    room: Rc<Room>,
+    number: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.room.waiting.borrow_mut().remove(&self.number);
+    }
 }
 
 /// A client connection, or what is left of it after an upgrade; counted until it is dropped.
@@ -95,17 +120,30 @@ impl Drop for OpenConnection {
     }
 }
 
+/// The place of a request beside others of its connection, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct RequestPlace(Rc<Room>);
+
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.closed.notify_waiters();
+    }
+}
+
 impl Worker {
     /// Runs `serve` on a runtime of this thread.
     pub(crate) fn block_on<T>(self, serve: impl AsyncFnOnce(Rc<Room>) -> io::Result<T>) -> io::Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = LocalSet::new().block_on(&runtime, async move {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let outcome = runtime.block_on(async move {
             let room = Rc::new(Room {
                 pool: Pool::new(Arc::clone(&self.board), self.limits),
                 log: AccessLog::start(self.files, Arc::clone(&self.counters)),
                 ids: RequestIds::new()?,
                 board: self.board,
                 counters: self.counters,
+                crowd: self.crowd,
                 limits: self.limits,
                 trusted_proxies: self.trusted_proxies,
                 tls: self.tls,
@@ -114,6 +152,10 @@ impl Worker {
                 max_connections: self.max_connections,
                 open: Cell::new(0),
                 closed: Notify::new(),
+                drains_since: Cell::new(None),
+                waiting: RefCell::default(),
+                registrations: Cell::new(0),
+                clock: Clock::default(),
             });
             room.pool.keep_clean();
             serve(room).await
@@ -138,6 +180,8 @@ impl Room {
                 return;
             }
         }
+        self.drains_since.set(Some(Instant::now()));
+        self.waiting.borrow().values().for_each(Waker::wake_by_ref);
         if timeout(self.limits.drain, self.all_closed()).await.is_err() {
             self.cut.send_replace(true);
             // Close frames get a moment to leave.
@@ -174,13 +218,39 @@ impl Room {
     fn start(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr, kind: ListenerKind) {
         Counters::count(&self.counters.connections);
         let open = OpenConnection::count(self);
-        let room = Rc::clone(self);
-        match kind {
-            ListenerKind::Plain => {
-                spawn_local(connection::serve(room, ClientStream::Tcp(stream), peer, open))
-            }
-            ListenerKind::Tls => spawn_local(tls::serve(room, stream, peer, open)),
-        };
+        let Ok(local) = stream.local_addr() else { return };
+        // Answers are written whole; an interactive one must not wait for the client's word. Refused
+        // only on a dead socket.
+        let _ = stream.set_nodelay(true);
+        spawn_local(connection::serve(Rc::clone(self), (stream, kind), (peer, local), open));
+    }
+
+    /// A place for one of several requests of a connection: each may need a connection to an app, as
+    /// if it had come over one of its own. `None` when there are as many as there can be.
+    pub(crate) fn place(self: &Rc<Self>) -> Option<RequestPlace> {
+        let is_free = self.open.get() < self.max_connections;
+        is_free.then(|| {
+            self.open.set(self.open.get() + 1);
+            RequestPlace(Rc::clone(self))
+        })
+    }
+
+    /// Since when the process is on its way out, if it is.
+    pub(crate) fn drains_since(&self) -> Option<Instant> {
+        self.drains_since.get()
+    }
+
+    /// Wakes this task at the drain.
+    pub(crate) fn register(self: &Rc<Self>, waker: &Waker) -> Registered {
+        let number = self.registrations.get() + 1;
+        self.registrations.set(number);
+        self.waiting.borrow_mut().insert(number, waker.clone());
+        Registered { room: Rc::clone(self), number }
+    }
+
+    /// The time of day as a `Date` header has it.
+    pub(crate) fn date(&self) -> Rc<str> {
+        self.clock.date()
     }
 
     async fn all_closed(&self) {

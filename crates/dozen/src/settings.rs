@@ -16,12 +16,14 @@ use std::{
 };
 
 use dozen_model::{
+    address_range::NotARange,
     digest::Digest,
     hint::Hint,
     names::{AppName, NameError, StageName},
 };
 
 mod caller;
+mod router_limits;
 mod server;
 mod server_address;
 
@@ -58,8 +60,24 @@ pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "DOZEN_TRUSTED_PROXIES",
         "none",
-        "Addresses of proxies before the router that may say who the client is, with commas between them",
+        "Addresses, or ranges such as `10.0.0.0/8`, of proxies before the router that may say who the client is, with commas between them",
     ),
+    ("DOZEN_ROUTER_HEADER_READ", "`10s`", "How long a request's head may take to arrive"),
+    ("DOZEN_ROUTER_HEAD_SIZE", "`64K`", "The largest request head"),
+    ("DOZEN_ROUTER_HEADERS", "`100`", "The most headers of a request"),
+    ("DOZEN_ROUTER_KEEP_ALIVE", "`75s`", "How long a client's connection may stay without a request"),
+    ("DOZEN_ROUTER_CONNECT", "`5s`", "How long a connection to an instance may take"),
+    (
+        "DOZEN_ROUTER_CONNECTIONS",
+        "`262144`, or half of the descriptors that the router may open",
+        "Client connections open at once; others wait",
+    ),
+    (
+        "DOZEN_ROUTER_CONNECTIONS_PER_CLIENT",
+        "`4096`",
+        "The same for each client address; trusted proxies have no such bound",
+    ),
+    ("DOZEN_ROUTER_HELD", "`1000`", "Requests of a stage that may wait for an instance at once"),
     ("DOZEN_KEY_FILE", "`key` in `DOZEN_HOME`", "Key that config vars are encrypted with"),
     ("DOZEN_LOG", "`warn` for verbs, `info` for the server", "Level of dozen's own log"),
     ("NO_COLOR", "", "No colour when set"),
@@ -281,8 +299,10 @@ pub(crate) enum SettingsError {
     Listen { text: String },
     #[error("`DOZEN_DOMAIN` does not hold a domain")]
     Domain { source: NameError },
-    #[error("`DOZEN_TRUSTED_PROXIES` does not hold IP addresses")]
-    Proxy { source: std::net::AddrParseError },
+    #[error("`DOZEN_TRUSTED_PROXIES` does not hold addresses of proxies")]
+    Proxy { source: NotARange },
+    #[error("`{name}`: {reason}")]
+    RouterLimit { name: &'static str, reason: String },
 }
 
 impl Hint for SettingsError {

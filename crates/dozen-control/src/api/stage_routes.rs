@@ -20,7 +20,8 @@ use super::{
     streams::{followed, kept_progress},
     wire::{
         AddDomain, AttachService, Cancelled, ConfigChange, ConfigEntry, CreateService, DeploySummary,
-        DomainEntry, ProcessFilter, ReleaseDetail, ReleaseSummary, Rollback, ServiceEntry, StageStatus,
+        DomainEntry, MaintenanceWish, PauseRequest, ProcessFilter, ReleaseDetail, ReleaseSummary, Rollback,
+        ServiceEntry, StageStatus, TrafficStatus,
     },
 };
 use crate::{control::Control, error::ControlError, progress::ProgressLog, store::StageRow};
@@ -169,6 +170,30 @@ pub(super) async fn remove_domain(
         control.domain_list(&row)
     };
     answer(api, (app, name), remove).await
+}
+
+pub(super) async fn traffic(State(api): State<Api>, Path(names): Names) -> Answer<TrafficStatus> {
+    answer(api, names, |control, row| control.traffic(&row.key)).await
+}
+
+pub(super) async fn maintenance(
+    State(api): State<Api>,
+    Path(names): Names,
+    Json(wish): Json<MaintenanceWish>,
+) -> Answer<TrafficStatus> {
+    answer(api, names, move |control, row| control.set_maintenance(&row, &wish)).await
+}
+
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Path(names): Names,
+    Json(request): Json<PauseRequest>,
+) -> Result<Response, ApiError> {
+    events(api, names, move |control, row| control.pause(&row, &request)).await
+}
+
+pub(super) async fn resume(State(api): State<Api>, Path(names): Names) -> Answer<TrafficStatus> {
+    answer(api, names, |control, row| control.resume(&row)).await
 }
 
 pub(super) async fn ps(State(api): State<Api>, Path(names): Names) -> Answer<StageStatus> {

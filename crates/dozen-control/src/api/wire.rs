@@ -51,6 +51,10 @@ pub mod paths {
     /// | `/config` | PATCH [`super::ConfigChange`] | progress |
     /// | `/domains` | GET; POST [`super::AddDomain`] | `Vec<`[`super::DomainEntry`]`>` |
     /// | `/domains/NAME` | DELETE | `Vec<`[`super::DomainEntry`]`>` |
+    /// | `/traffic` | GET | [`super::TrafficStatus`] |
+    /// | `/maintenance` | POST [`super::MaintenanceWish`] | [`super::TrafficStatus`] |
+    /// | `/pause` | POST [`super::PauseRequest`] | progress |
+    /// | `/resume` | POST | [`super::TrafficStatus`] |
     /// | `/ps` | GET | [`super::StageStatus`] |
     /// | `/scale` | POST `{"web": 2}` (process type to count) | progress |
     /// | `/restart` | POST [`super::ProcessFilter`] | progress |

@@ -6,9 +6,10 @@ use dozen_model::{
     formation::Formation,
     names::{AppName, ProcessType, StageName},
     release::ReleaseNumber,
+    route_policy::Maintenance,
     suggestion::nearest,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 
 use super::{Store, json_column, now, to_json, word_column};
 use crate::{
@@ -60,10 +61,14 @@ pub struct StageRow {
     pub doomed: bool,
     /// Launches that a restart under way still has to replace.
     pub(crate) restart: Vec<String>,
+    /// Set while it is in maintenance.
+    pub(crate) maintenance: Option<Maintenance>,
+    /// Until when its requests wait, in Unix milliseconds; long ago when they do not.
+    pub(crate) paused_until: i64,
 }
 
 const STAGE: &str = "SELECT stages.id, apps.name, stages.name, stopped, formation, current_release,
-                     doomed, restart, stopped_behind FROM stages JOIN apps ON apps.id = stages.app";
+                     doomed, restart, stopped_behind, maintenance, paused_until FROM stages JOIN apps ON apps.id = stages.app";
 
 fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
     Ok(StageRow {
@@ -74,6 +79,8 @@ fn stage_row(row: &Row<'_>) -> rusqlite::Result<StageRow> {
         doomed: row.get(6)?,
         restart: json_column(row, 7)?,
         stopped_behind: row.get(8)?,
+        maintenance: if row.get_ref(9)? == ValueRef::Null { None } else { Some(json_column(row, 9)?) },
+        paused_until: row.get(10)?,
     })
 }
 

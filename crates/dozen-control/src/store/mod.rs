@@ -24,6 +24,7 @@ mod launches;
 mod releases;
 mod schema;
 mod services;
+mod traffic;
 
 pub(crate) use apps::{StageKey, StageRow};
 pub(crate) use config::ConfigRow;

@@ -105,8 +105,14 @@ ALTER TABLE launches ADD COLUMN sealed_command BLOB;
 /// not start it again.
 const STOPPED_BEHIND: &str = "ALTER TABLE stages ADD COLUMN stopped_behind INTEGER NOT NULL DEFAULT 0;";
 
+/// maintenance: who is let through, as JSON, while the stage is in it. paused_until: Unix milliseconds.
+const TRAFFIC: &str = "
+ALTER TABLE stages ADD COLUMN maintenance TEXT;
+ALTER TABLE stages ADD COLUMN paused_until INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Each is run once; a released one never changes.
-const ALL: [&str; 4] = [FIRST, DOOMED_AND_RESTART, SEALED_COMMANDS, STOPPED_BEHIND];
+const ALL: [&str; 5] = [FIRST, DOOMED_AND_RESTART, SEALED_COMMANDS, STOPPED_BEHIND, TRAFFIC];
 
 fn migrations() -> Migrations<'static> {
     Migrations::new(ALL.into_iter().map(M::up).collect())

@@ -26,10 +26,11 @@ mod config;
 #[cfg(test)]
 mod documented;
 mod formation;
+mod router;
 mod section;
 mod services;
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "app",
     "processes",
     "config",
@@ -39,6 +40,7 @@ const SECTIONS: [&str; 13] = [
     "formation",
     "limits",
     "drain",
+    "router",
     "build",
     "system",
     "stages",
@@ -80,6 +82,7 @@ fn whole_file(file: &Section<'_>) -> Result<AppManifest, ManifestError> {
         formation: read(file, "formation", formation::formation)?,
         limits: read(file, "limits", limits)?,
         drain: read(file, "drain", drain)?,
+        router: read(file, "router", router::settings)?,
         build: read(file, "build", build)?,
         system: read(file, "system", system)?,
         domains: Vec::new(),
@@ -238,7 +241,7 @@ fn stages(section: &Section<'_>) -> Result<BTreeMap<StageName, StageOverrides>, 
 }
 
 fn stage(section: &Section<'_>) -> Result<StageOverrides, ManifestError> {
-    section.only(&["config", "formation", "domains", "health", "release"])?;
+    section.only(&["config", "formation", "domains", "health", "release", "router"])?;
     let domains =
         |entry: Entry<'_>| entry.list(|text| text.parse::<Domain>().map_err(|error| error.to_string()));
     Ok(StageOverrides {
@@ -247,6 +250,7 @@ fn stage(section: &Section<'_>) -> Result<StageOverrides, ManifestError> {
         domains: section.entry("domains").map(domains).transpose()?.unwrap_or_default(),
         health: read(section, "health", health)?,
         release: read(section, "release", release_overrides)?,
+        router: read(section, "router", router::settings)?,
     })
 }
 

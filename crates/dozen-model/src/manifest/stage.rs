@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppManifest, ConfigDeclaration, HealthSettings, ProcessSettings, is_unset};
+use super::{AppManifest, ConfigDeclaration, HealthSettings, ProcessSettings, RouterSettings, is_unset};
 use crate::names::{ConfigVar, Domain, ProcessType, StageName};
 
 /// `[stages.NAME]`: entries that replace the app's own in one stage.
@@ -26,6 +26,9 @@ pub struct StageOverrides {
     /// Release settings that are set here.
     #[serde(skip_serializing_if = "is_unset")]
     pub release: ReleaseOverrides,
+    /// Router settings that are set here.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub router: RouterSettings,
 }
 
 /// `[stages.NAME.release]`: the release settings that a stage may change.
@@ -61,6 +64,7 @@ pub(super) fn merged(manifest: &AppManifest, stage: &StageName) -> AppManifest {
     }
     merged.health = overrides.health.over(merged.health);
     merged.release = overrides.release.over(merged.release);
+    merged.router = overrides.router.over(merged.router);
     merged
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::{hint::Hint as _, image::Language};
 
 mod hostile;
+mod router;
 
 fn toml(text: &str) -> AppManifest {
     read_toml(text.as_bytes()).unwrap()

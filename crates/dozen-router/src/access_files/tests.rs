@@ -15,6 +15,7 @@ fn table(generation: u64, apps: &[&str]) -> RouteTable {
         waiting: false,
         hold: Hold::None,
         hold_limit: StageRoute::HOLD_LIMIT,
+        policy: Default::default(),
     };
     RouteTable { generation, bare_hosts: Vec::new(), stages: apps.iter().map(stage).collect() }
 }

@@ -1,12 +1,39 @@
 //! The router alone, for tests and measurements: started like `dozen router`, without the rest.
+//!
+//! Without arguments it waits for its sockets as any router does. `router-probe ADDRESS FOLDER`
+//! binds them itself, one listener and so one thread, and keeps all it writes in FOLDER: the route
+//! table it begins with is `FOLDER/state/table.json`, its control socket `FOLDER/control`.
 
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{error::Error, fs, os::unix::net::UnixListener, path::Path, process::ExitCode};
 
-fn main() -> ExitCode {
-    match dozen_router::RouterOptions::from_stdin() {
-        Ok(options) => dozen_router::router_main(options),
-        Err(_) => ExitCode::from(2),
-    }
+use dozen_router::{Limits, ListenerKind, RouterOptions, bind_listeners, router_main};
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let options = match words.as_slice() {
+        [] => match RouterOptions::from_stdin() {
+            Ok(options) => options,
+            Err(_) => return Ok(ExitCode::from(2)),
+        },
+        [address, folder] => alone(address, Path::new(folder))?,
+        _ => return Err("expected nothing, or ADDRESS FOLDER".into()),
+    };
+    Ok(router_main(options))
+}
+
+fn alone(address: &str, folder: &Path) -> Result<RouterOptions, Box<dyn Error>> {
+    let (state_dir, access_dir) = (folder.join("state"), folder.join("access"));
+    fs::create_dir_all(&state_dir)?;
+    fs::create_dir_all(&access_dir)?;
+    Ok(RouterOptions {
+        listeners: bind_listeners(address.parse()?, ListenerKind::Plain, 1)?,
+        control: UnixListener::bind(folder.join("control"))?.into(),
+        state_dir,
+        access_dir,
+        drop_to: None,
+        trusted_proxies: Vec::new(),
+        limits: Limits::default(),
+    })
 }

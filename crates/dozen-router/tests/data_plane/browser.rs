@@ -96,6 +96,12 @@ impl Browser {
         bytes
     }
 
+    /// Reads exactly so many bytes, unless the connection ends before.
+    pub(crate) fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).ok().map(|()| bytes)
+    }
+
     /// Reads to the end of the connection.
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = Vec::new();

@@ -1,69 +1,28 @@
-//! Requests that could be read in two ways never reach an app.
-
-use std::io::Write as _;
+//! How bodies cross, and what becomes of a connection whose request is refused. What is refused is
+//! in [`strict`](crate::strict).
 
 use crate::{
     app::App,
     host::{Host, stage},
 };
 
-const REFUSED: &[(&str, &str)] = &[
-    (
-        "length and coding",
-        "POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
-    ),
-    (
-        "coding and length",
-        "POST / HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\nX",
-    ),
-    ("two lengths", "POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
-    (
-        "one length twice",
-        "POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab",
-    ),
-    ("signed length", "POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: +2\r\n\r\nab"),
-    ("unknown coding", "POST / HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
-    ("two codings", "POST / HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-    (
-        "coding twice",
-        "POST / HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
-    ),
-    ("coding in 1.0", "POST / HTTP/1.0\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    ("space before colon", "POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length : 2\r\n\r\nab"),
-    ("folded line", "GET / HTTP/1.1\r\nHost: one.test\r\nX: a\r\n b\r\n\r\n"),
-    ("bare LF", "GET / HTTP/1.1\nHost: one.test\n\n"),
-    ("one bare LF", "GET / HTTP/1.1\r\nHost: one.test\nX: y\r\n\r\n"),
-    ("bare CR", "GET / HTTP/1.1\r\nHost: one.test\r\nX: a\rY: b\r\n\r\n"),
-    ("NUL", "GET / HTTP/1.1\r\nHost: one.test\r\nX: a\0b\r\n\r\n"),
-    ("two hosts", "GET / HTTP/1.1\r\nHost: one.test\r\nHost: two.test\r\n\r\n"),
-    ("no host", "GET / HTTP/1.1\r\nX: y\r\n\r\n"),
-    ("no host in 1.0", "GET / HTTP/1.0\r\nX: y\r\n\r\n"),
-    ("odd host", "GET / HTTP/1.1\r\nHost: one.test/x\r\n\r\n"),
-    ("two hosts, URI", "GET http://two.test/ HTTP/1.1\r\nHost: one.test\r\n\r\n"),
-    ("CONNECT", "CONNECT one.test:80 HTTP/1.1\r\nHost: one.test\r\n\r\n"),
-    ("no request", "GARBAGE\r\n\r\n"),
-    ("TLS", "\x16\x03\x01\r\n\r\n"),
-];
-
 #[test]
-fn an_ambiguous_request_gets_400_and_nothing_behind_it_is_served() {
+fn a_refused_request_is_counted_once() {
     let (host, app) = (Host::start(), App::says("served"));
     host.route(vec![stage("one", &[("1", app.address)])]);
-    for (what, request) in REFUSED {
+    let refused = [
+        "POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "GET / HTTP/1.1\r\nX: y\r\n\r\n",
+        "GET / HTTP/1.1\nHost: one.test\n\n",
+        "GARBAGE\r\n\r\n",
+    ];
+    for request in refused {
         let mut browser = host.browser();
         browser.send(request);
-        // The router may have closed before the second one.
-        let _ = browser.stream.write_all(b"GET /smuggled HTTP/1.1\r\nHost: one.test\r\n\r\n");
-        let answer = browser.rest();
-        assert!(
-            answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "),
-            "{what}: {answer:?}"
-        );
-        assert_eq!(answer.matches("HTTP/1.").count(), 1, "{what}: {answer:?}");
-        assert!(app.seen.lock().is_empty(), "{what}: {:?}", app.seen.lock());
+        assert!(browser.rest().contains(" 400 "), "{request:?}");
     }
-    let count = host.client().status().unwrap().malformed;
-    assert_eq!(count, REFUSED.len() as u64, "each is counted once");
+    assert_eq!(host.client().status().unwrap().malformed, refused.len() as u64);
+    assert!(app.seen.lock().is_empty());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A router under test: its process, its folder, its tables.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     os::unix::{fs::chown, net::UnixListener},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -9,9 +9,11 @@ use std::{
 };
 
 use dozen_model::{
+    address_range::AddressRange,
     certificates::{Certificate, CertificateSet},
     names::StageName,
     release::ReleaseNumber,
+    route_policy::RoutePolicy,
     route_table::{Endpoint, EndpointAddress, Hold, RouteTable, StageRoute, Target},
 };
 use dozen_router::{
@@ -62,10 +64,10 @@ impl Host {
 
     /// Takes this process for a proxy that may say who its client is.
     pub(crate) fn behind_a_proxy() -> Self {
-        Self::launch(Limits::default(), None, vec![Ipv4Addr::LOCALHOST.into()])
+        Self::launch(Limits::default(), None, vec!["127.0.0.1".parse().unwrap()])
     }
 
-    fn launch(limits: Limits, drop_to: Option<DropTo>, trusted_proxies: Vec<IpAddr>) -> Self {
+    fn launch(limits: Limits, drop_to: Option<DropTo>, trusted_proxies: Vec<AddressRange>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("state")).unwrap();
         std::fs::create_dir(dir.path().join("access")).unwrap();
@@ -130,6 +132,10 @@ impl Host {
         self.browser().get(host, path).unwrap()
     }
 
+    pub(crate) fn get_or_none(&self, host: &str, path: &str) -> Option<Reply> {
+        self.browser().get(host, path)
+    }
+
     pub(crate) fn pid(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child.lock())
     }
@@ -138,6 +144,17 @@ impl Host {
     pub(crate) fn kill_and_restart(&self) {
         self.kill();
         *self.child.lock() = spawn(&self.launch);
+    }
+
+    /// Starts a successor with the same sockets, and ends this one when the successor serves. The
+    /// old one goes on until it has nothing left to do.
+    pub(crate) fn upgrade(&self) -> Child {
+        let successor = spawn(&self.launch);
+        let pid = successor.id();
+        // Either may take the question.
+        eventually("the successor serves", || self.client().status().is_ok_and(|status| status.pid == pid));
+        self.terminate();
+        std::mem::replace(&mut *self.child.lock(), successor)
     }
 
     pub(crate) fn kill(&self) {
@@ -193,6 +210,7 @@ pub(crate) fn stage(app: &str, endpoints: &[(&str, SocketAddr)]) -> StageRoute {
         waiting: false,
         hold: Hold::None,
         hold_limit: Duration::from_secs(20),
+        policy: RoutePolicy::default(),
     }
 }
 

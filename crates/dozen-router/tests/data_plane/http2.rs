@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use dozen_model::route_table::{StageRoute, StaticSite, Target};
 use parking_lot::Mutex;
 
 use crate::{
@@ -106,6 +107,36 @@ fn an_answer_to_head_has_a_length_and_no_body() {
             None => assert_eq!(reply.status, 421),
         }
     }
+}
+
+#[test]
+fn pages_and_files_of_the_router_pass_like_answers_of_apps() {
+    let (host, authority) = (Host::start(), Authority::new());
+    let layer = host.dir.path().join("layer");
+    std::fs::create_dir_all(layer.join("public")).unwrap();
+    std::fs::write(layer.join("public/index.html"), "<p>home").unwrap();
+    std::fs::write(layer.join("public/big.bin"), "b".repeat(300_000)).unwrap();
+    let target = StaticSite { layers: vec![layer], root: "public".into(), not_found: None };
+    host.route(vec![StageRoute { target: Target::Static(target), ..stage("one", &[]) }, stage("two", &[])]);
+    host.show(vec![authority.certificate(&["one.test", "two.test"])]);
+    let mut frames = connect(&host, &authority);
+    let mut ask = |head: &Head| {
+        let id = frames.request(head, true);
+        frames.reply(id).unwrap()
+    };
+    let home = ask(&get("/"));
+    assert_eq!((home.status, home.body.as_str(), home.header("content-length")), (200, "<p>home", Some("7")));
+    assert!(home.header("date").is_some() && home.header("x-request-id").is_some());
+    let tag = home.header("etag").unwrap();
+    assert_eq!(ask(&get("/").and("if-none-match", tag)).status, 304);
+    let head = ask(&get("/big.bin").with(":method", "HEAD"));
+    assert_eq!((head.body.len(), head.header("content-length")), (0, Some("300000")));
+    // More than the window takes; curl opens it again.
+    let big = authority.curl(host.tls, &["--http2", "https://one.test/big.bin"]);
+    assert_eq!(big.stdout.len(), 300_000);
+    let none = ask(&get("/").with(":authority", "two.test").and("accept", "application/json"));
+    assert_eq!((none.status, none.header("retry-after")), (503, Some("5")));
+    assert!(none.body.starts_with('{'), "{none:?}");
 }
 
 #[test]

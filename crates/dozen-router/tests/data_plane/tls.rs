@@ -309,3 +309,30 @@ fn an_open_challenge_is_answered_for_any_host_in_the_clear() {
     host.show(Vec::new());
     assert_eq!(host.get("one.test", path).body, "hello");
 }
+
+#[test]
+fn a_client_that_reads_late_gets_all_of_it() {
+    let app = App::start(|seen, stream| {
+        let length: usize = seen.path()[1..].parse().unwrap();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").unwrap();
+        stream.write_all(&vec![b'x'; length]).unwrap();
+        Then::KeepAlive
+    });
+    let (host, authority) = (Host::start(), Authority::new());
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    host.show(vec![authority.certificate(&["one.test"])]);
+    let config = authority.client_config(&["http/1.1"]);
+    // Somewhere among these the last bytes are taken by TLS and not by the kernel.
+    for length in (1..=160).map(|step| step * 40_000) {
+        let mut browser = TlsBrowser::connect(host.tls, "one.test", &config).unwrap();
+        browser.send(&format!("GET /{length} HTTP/1.1\r\nHost: one.test\r\n\r\n"));
+        assert_eq!(browser.head().unwrap().status, 200);
+        eventually("the router has all of it, or can pass on no more", || {
+            let waits = host.client().in_flight().unwrap().get("1").is_none_or(|load| load.requests == 0);
+            let mut bytes = [0; 1 << 20];
+            let there = browser.stream.get_ref().sock.peek(&mut bytes).unwrap();
+            waits || there == browser.stream.get_ref().sock.peek(&mut bytes).unwrap()
+        });
+        assert_eq!(browser.bytes(length).map(|all| all.len()), Some(length));
+    }
+}

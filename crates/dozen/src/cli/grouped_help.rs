@@ -6,6 +6,7 @@ use clap::Command;
 pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Deploy", &["up", "create", "deploy", "builds", "releases", "rollback"]),
     ("Look after an app", &["apps", "ps", "logs", "run", "config", "services", "domains", "down", "destroy"]),
+    ("Its visitors", &["maintenance", "pause", "resume"]),
     ("The server", &["server", "doctor", "completions"]),
 ];
 

@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
 };
 
 use dozen_build::network_settings::is_network_setting;
-use dozen_model::names::Domain;
+use dozen_model::{address_range::AddressRange, names::Domain};
 
-use super::{Caller, Environment, Settings, SettingsError, absolute, user_home};
+use super::{Caller, Environment, Settings, SettingsError, absolute, router_limits, user_home};
 
 /// Flags of `dozen server start` and `dozen server install`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -27,9 +27,10 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) domain: Option<Domain>,
 
-    /// Address of a proxy before the router that may say who the client is, may be given several times
+    /// Address, or range such as `10.0.0.0/8`, of a proxy before the router that may say who the client
+    /// is, may be given several times
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    pub(crate) trusted_proxy: Vec<IpAddr>,
+    pub(crate) trusted_proxy: Vec<AddressRange>,
 
     /// Key that config vars are encrypted with [default: `key` in the state folder]
     #[arg(long, value_name = "FILE")]
@@ -48,7 +49,11 @@ pub(crate) struct ServerSettings {
     /// Addresses the router listens on for HTTPS.
     pub(crate) listen_https: Vec<SocketAddr>,
     /// Proxies before the router whose word about the client counts.
-    pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) trusted_proxies: Vec<AddressRange>,
+    /// Time limits and bounds of the router.
+    pub(crate) router_limits: dozen_router::Limits,
+    /// The variables that set them.
+    pub(crate) router_variables: Vec<(&'static str, String)>,
     /// Base domain.
     pub(crate) domain: String,
     /// A key that stands elsewhere than in the state folder.
@@ -80,7 +85,7 @@ impl ServerFlags {
             variables.push(("DOZEN_LISTEN_HTTPS", self.listen_https.join(",").into()));
         }
         if !self.trusted_proxy.is_empty() {
-            let proxies: Vec<String> = self.trusted_proxy.iter().map(IpAddr::to_string).collect();
+            let proxies: Vec<String> = self.trusted_proxy.iter().map(AddressRange::to_string).collect();
             variables.push(("DOZEN_TRUSTED_PROXIES", proxies.join(",").into()));
         }
         if let Some(domain) = &self.domain {
@@ -132,6 +137,8 @@ impl ServerSettings {
             listen: listen.split(',').map(|text| address(text.trim())).collect::<Result<_, _>>()?,
             listen_https: addresses(&listen_https)?,
             trusted_proxies,
+            router_limits: router_limits::resolve(env)?,
+            router_variables: router_limits::as_set(env),
             domain: domain.to_string(),
             key_file,
             binary: common.binary.clone(),
@@ -150,8 +157,8 @@ impl ServerSettings {
     }
 }
 
-/// Addresses of proxies, with commas between them.
-fn proxies(text: &str) -> Result<Vec<IpAddr>, SettingsError> {
+/// Addresses and ranges of proxies, with commas between them.
+fn proxies(text: &str) -> Result<Vec<AddressRange>, SettingsError> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let address = |word: &str| word.parse().map_err(|source| SettingsError::Proxy { source });
     words.map(address).collect()
@@ -201,8 +208,8 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_named_by_its_address() {
-        assert_eq!(proxies("127.0.0.1, ::1").unwrap().len(), 2);
+    fn a_proxy_is_named_by_its_address_or_a_range() {
+        assert_eq!(proxies("127.0.0.1, ::1, 10.0.0.0/8").unwrap().len(), 3);
         assert!(proxies("").unwrap().is_empty());
         assert!(proxies("127.0.0.1:80").is_err() && proxies("front.example.org").is_err());
     }

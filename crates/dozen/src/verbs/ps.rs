@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dozen_control::api::wire::{InstanceStatus, ProcessFilter, StageStatus};
+use dozen_control::api::wire::{InstanceStatus, ProcessFilter, StageStatus, TrafficStatus};
 use dozen_model::names::{InstanceName, ProcessType};
 use http::Method;
 
@@ -118,7 +118,8 @@ async fn list(json: bool, target: &Target, session: &Session) -> Result<ExitStat
     }
     let release = status.release.map_or_else(|| "not deployed yet".to_owned(), |release| release.to_string());
     let down = if status.stopped { ", down" } else { "" };
-    session.out.note(format_args!("{target} {release}{down}"));
+    let traffic = status.traffic.as_ref().map(traffic_words).unwrap_or_default();
+    session.out.note(format_args!("{target} {release}{down}{traffic}"));
     let mut types = Table::with_heading(&["TYPE", "WANTED", "COMMAND"]);
     for (process, command) in &status.processes {
         let wanted = status.formation.get(process).copied().unwrap_or(u32::from(process.is_web()));
@@ -149,6 +150,15 @@ async fn list(json: bool, target: &Target, session: &Session) -> Result<ExitStat
         session.out.note(format_args!("\nwalls: {}", dozen_model::printable::printable(&walls, false)));
     }
     Ok(ExitStatus::Success)
+}
+
+/// `, in maintenance, paused for 12s more`.
+fn traffic_words(traffic: &TrafficStatus) -> String {
+    let mut words = if traffic.maintenance { ", in maintenance".to_owned() } else { String::new() };
+    if let Some(left) = traffic.paused_for_ms {
+        words.push_str(&format!(", paused for {} more", span((left / 1000).cast_signed())));
+    }
+    words
 }
 
 /// `crashed: exit status 9, starts again in 8s`; a one-off process with its command.

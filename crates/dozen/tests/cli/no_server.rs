@@ -22,6 +22,8 @@ fn usage_errors_have_status_2_and_a_suggestion() {
         &["logs", "--since", "yesterday"],
         &["ps", "-a", "Not An App"],
         &["up", ".", "v1", "--dirty"],
+        &["maintenance", "on", "--allow", "10.0.0.1/8"],
+        &["pause", "--limit", "30"],
         &["deploy", "main", "--archive", "a.zip"],
         &["ps", "--server", "tcp://host"],
         &["services", "create", "external", "x", "--url", "u", "--url-stdin"],
@@ -33,7 +35,7 @@ fn usage_errors_have_status_2_and_a_suggestion() {
     insta::assert_snapshot!(host.dozen(&["relases"]).err, @r"
     error: unrecognized subcommand 'relases'
 
-      tip: some similar subcommands exist: 'create', 'releases'
+      tip: some similar subcommands exist: 'create', 'resume', 'releases'
 
     Usage: dozen [OPTIONS] <VERB>
 
@@ -65,6 +67,11 @@ fn every_verb_that_asks_says_that_no_server_runs_and_what_to_do() {
         &["config:set", "A=1"],
         &["config", "get", "A"],
         &["domains"],
+        &["maintenance"],
+        &["maintenance", "on"],
+        &["maintenance:off"],
+        &["pause"],
+        &["resume"],
         &["services"],
         &["run", "ls"],
         &["logs"],

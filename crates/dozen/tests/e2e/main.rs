@@ -14,6 +14,7 @@
 mod bad_input;
 mod blango;
 mod client;
+mod clients;
 mod crash;
 mod database;
 mod default_web;
@@ -34,6 +35,7 @@ mod project;
 mod pty;
 mod releases;
 mod restore;
+mod router_policy;
 mod sources;
 mod terminal;
 mod uwsgi;

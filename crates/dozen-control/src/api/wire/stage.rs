@@ -1,8 +1,9 @@
 //! What belongs to one stage: deploys, releases, config, processes, logs, services.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use dozen_model::{
+    address_range::AddressRange,
     digest::Digest,
     image::Language,
     names::{AppName, ConfigVar, Domain, InstanceName, ProcessType, ServiceName, StageName},
@@ -204,6 +205,49 @@ pub struct StageStatus {
     pub instances: Vec<InstanceStatus>,
     /// Walls that are active, and what is missing with its reason.
     pub walls: Vec<String>,
+    /// Maintenance and pause, absent while the router does not answer.
+    #[serde(default)]
+    pub traffic: Option<TrafficStatus>,
+}
+
+/// Whether a stage is in maintenance or paused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficStatus {
+    /// Whether visitors get 503.
+    pub maintenance: bool,
+    /// Who is let through all the same.
+    pub allow: Vec<AddressRange>,
+    /// For how long requests still wait, in milliseconds; absent when they do not.
+    pub paused_for_ms: Option<u64>,
+    /// Requests at instances now, WebSockets not counted.
+    pub in_flight: u64,
+}
+
+/// `POST /maintenance`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceWish {
+    /// Whether it begins or ends.
+    pub on: bool,
+    /// Who is let through.
+    #[serde(default)]
+    pub allow: Vec<AddressRange>,
+}
+
+/// `POST /pause`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseRequest {
+    /// When requests go on by themselves, in milliseconds from now.
+    pub limit_ms: u64,
+    /// End only when nothing is in flight.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+impl PauseRequest {
+    /// The shortest limit.
+    pub const SHORTEST: Duration = Duration::from_secs(1);
+    /// The longest limit: who waits longer has gone away.
+    pub const LONGEST: Duration = Duration::from_secs(600);
 }
 
 /// One running process.

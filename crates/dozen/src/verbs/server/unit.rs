@@ -80,6 +80,8 @@ fn own_settings(settings: &ServerSettings) -> Vec<String> {
         let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
         environment.push(setting("DOZEN_TRUSTED_PROXIES", OsStr::new(&proxies.join(","))));
     }
+    environment
+        .extend(settings.router_variables.iter().map(|(name, value)| setting(name, OsStr::new(value))));
     environment.extend(settings.key_file.as_ref().map(|path| setting("DOZEN_KEY_FILE", path.as_os_str())));
     environment.extend(settings.pyenv_root.as_ref().map(|path| setting("PYENV_ROOT", path.as_os_str())));
     environment

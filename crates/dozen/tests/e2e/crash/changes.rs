@@ -46,6 +46,7 @@ const RESTARTED: &[Place] = &[
 ];
 const SERVICES: &[Place] = &[Place::ServiceRecorded, Place::ServiceFolder, Place::DatabaseMade];
 const DOMAINS: &[Place] = &[Place::DomainRecorded];
+const TRAFFIC: &[Place] = &[Place::TrafficRecorded];
 const ONE_OFFS: &[Place] = &[Place::OneOffRecorded, Place::OneOffStarted];
 const ENDED_ONE_OFFS: &[Place] = &[Place::ProcessEnded, Place::EndRecorded];
 const QUEUE: &[Place] = &[Place::UploadKept, Place::ChangeQueued];
@@ -53,7 +54,7 @@ const FAILED: &[Place] = &[Place::ChangeUndone];
 
 #[test]
 fn every_place_is_one_at_which_control_is_killed() {
-    let lists = [MORE, FEWER, RESTARTED, SERVICES, DOMAINS, ONE_OFFS, ENDED_ONE_OFFS, QUEUE, FAILED];
+    let lists = [MORE, FEWER, RESTARTED, SERVICES, DOMAINS, TRAFFIC, ONE_OFFS, ENDED_ONE_OFFS, QUEUE, FAILED];
     let killed_at: BTreeSet<&str> = lists.concat().into_iter().map(Place::name).collect();
     let places: BTreeSet<&str> = Place::ALL.iter().map(|place| place.name()).collect();
     assert_eq!(killed_at, places);
@@ -221,6 +222,25 @@ fn the_router_knows_the_domains_that_the_store_has_wherever_control_was_killed()
     }
     settled(&held.host, 1);
     load.stop();
+}
+
+#[test]
+fn the_router_treats_visitors_as_the_store_says_wherever_control_was_killed() {
+    let mut held = served();
+    let status = |held: &HeldHost| held.host.get("shop", "/").status;
+    for place in TRAFFIC {
+        held.killed_at(&["maintenance", "on", "-a", "shop"], place.name());
+        assert_eq!(status(&held), 503, "{place:?}");
+        held.killed_at(&["maintenance", "off", "-a", "shop"], place.name());
+        assert_eq!(status(&held), 200, "{place:?}");
+        held.killed_at(&["pause", "--limit", "5m", "-a", "shop"], place.name());
+        let mut waiting = client::Held::at(held.host.port(), "shop.localhost");
+        waiting.is_held_for(Duration::from_millis(200));
+        assert!(held.host.ps("shop")["traffic"]["paused_for_ms"].as_u64() > Some(200_000), "{place:?}");
+        held.killed_at(&["resume", "-a", "shop"], place.name());
+        assert!(waiting.finish().starts_with("HTTP/1.1 200"), "{place:?}");
+    }
+    settled(&held.host, 1);
 }
 
 #[test]

@@ -53,6 +53,23 @@ fn a_killed_shim_costs_no_request_and_its_app_logs_on() {
 }
 
 #[test]
+fn an_instance_that_crashes_beside_others_fails_nobody_who_reads() {
+    let (host, _) = serving();
+    host.dozen(["ps", "scale", "-a", "shop", "web=2"]).succeeds();
+    let loads: Vec<_> = (0..3).map(|_| Load::on(&host, "shop")).collect();
+    for name in ["web.1", "web.2", "web.1", "web.2"] {
+        let app = pid_of(&host, "shop", name);
+        kill(app);
+        wait_for("the instance to be started again", Duration::from_secs(30), || {
+            let up =
+                instances(&host, "shop").into_iter().find(|row| row["name"] == name && row["state"] == "up");
+            up.filter(|row| row["pid"] != app)
+        });
+    }
+    loads.into_iter().for_each(Load::stop);
+}
+
+#[test]
 fn a_killed_shim_with_its_init_is_an_instance_that_starts_again() {
     let (host, before) = serving();
     kill_keepers(&host);

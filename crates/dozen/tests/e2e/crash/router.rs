@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -201,4 +202,58 @@ fn a_router_at_another_address_is_started_where_the_server_says_it_listens() {
     requests_are_answered(&host);
     wait_for("the old router to end", Duration::from_secs(30), || (!is_alive(router)).then_some(()));
     client::try_request(old, REQUEST).expect_err("nobody listens there any more");
+}
+
+/// What clients on new connections met; what failed with when it had begun and ended.
+struct Met {
+    answered: usize,
+    failed: Vec<([Instant; 2], String)>,
+}
+
+/// Asks over new connections until `ending`.
+fn ask(port: u16, ending: &AtomicBool) -> Met {
+    let mut met = Met { answered: 0, failed: Vec::new() };
+    while !ending.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        match client::try_request(port, REQUEST) {
+            Ok(answer) if answer.status == 200 => met.answered += 1,
+            other => met.failed.push(([began, Instant::now()], format!("{other:?}"))),
+        }
+    }
+    met
+}
+
+#[test]
+fn a_killed_router_loses_only_what_it_held() {
+    let host = TestHost::start();
+    host.up(&Project::small("shop"));
+    let ending = AtomicBool::new(false);
+    let mut kills = Vec::new();
+    let mut met = Met { answered: 0, failed: Vec::new() };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(host.port(), &ending))).collect();
+        for _ in 0..5 {
+            let (router, alive) = (host.router_pid(), Instant::now());
+            kill(router);
+            let gone = Instant::now();
+            client::try_request(host.port(), REQUEST).expect("an answer");
+            println!("answered {:?} after the kill", gone.elapsed());
+            requests_are_answered(&host);
+            kills.push([alive, gone]);
+        }
+        ending.store(true, Ordering::Relaxed);
+        for client in clients {
+            let one = client.join().expect("a client");
+            met.answered += one.answered;
+            met.failed.extend(one.failed);
+        }
+    });
+    println!("{} answered, {} failed over {} kills", met.answered, met.failed.len(), kills.len());
+    assert!(met.answered > 100, "{}", met.answered);
+    for ([began, ended], why) in &met.failed {
+        // One that began when the router was gone has waited for the next one.
+        let was_held = kills.iter().any(|[alive, gone]| began < gone && ended > alive);
+        assert!(was_held, "lost without a kill, or after it: {why}");
+    }
+    assert!(met.failed.len() <= 4 * kills.len(), "one a client and kill at most: {:?}", met.failed);
 }

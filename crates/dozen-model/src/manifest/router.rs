@@ -1,0 +1,47 @@
+//! `[router]`: what the router does with an app's requests before it passes them on.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, is_unset};
+use crate::{address_range::AddressRange, route_table::StageRoute};
+
+/// What an app asks of the router. What is not set here, the server decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RouterSettings {
+    /// The largest body of a request; unlimited if absent.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub max_body: Option<ByteSize>,
+    /// From the end of a request to the first byte of its answer.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub first_byte: Option<Duration>,
+    /// Without any progress while a body moves.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub idle: Option<Duration>,
+    /// How long a request may wait for an instance.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub hold_limit: Option<Duration>,
+    /// The only addresses that are served; all if empty.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub allow: Vec<AddressRange>,
+}
+
+impl RouterSettings {
+    /// How long a request may wait for an instance.
+    pub fn hold_limit(&self) -> Duration {
+        self.hold_limit.unwrap_or(StageRoute::HOLD_LIMIT)
+    }
+
+    /// These settings, and `base` where they say nothing. A list replaces a list.
+    pub(super) fn over(self, base: Self) -> Self {
+        Self {
+            max_body: self.max_body.or(base.max_body),
+            first_byte: self.first_byte.or(base.first_byte),
+            idle: self.idle.or(base.idle),
+            hold_limit: self.hold_limit.or(base.hold_limit),
+            allow: if self.allow.is_empty() { base.allow } else { self.allow },
+        }
+    }
+}
