@@ -11,10 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{CONTENT_LENGTH, DATE},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header::CONTENT_LENGTH};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -83,7 +80,6 @@ pub(crate) fn own(own: OwnAnswer, place: RequestPlace) -> Response<H2Answer> {
         OwnBody::Page(page) => Source::Page(Some(page)),
         OwnBody::File(file) => Source::File(file),
     };
-    with_date(&mut parts.headers, &exchange);
     Response::from_parts(parts, H2Answer::new(source, Some(exchange), Some(place)))
 }
 
@@ -96,7 +92,6 @@ pub(crate) fn app(
 ) -> Response<H2Answer> {
     let mut headers = HeaderMap::new();
     take_over(&mut headers, &said, lent.upstream().fields());
-    with_date(&mut headers, &exchange);
     if let Ok(id) = HeaderValue::try_from(exchange.id.as_str()) {
         headers.insert(X_REQUEST_ID, id);
     }
@@ -127,14 +122,6 @@ fn take_over(headers: &mut HeaderMap, said: &ResponseHead, fields: Fields<'_>) {
     };
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-}
-
-fn with_date(headers: &mut HeaderMap, exchange: &Exchange) {
-    if !headers.contains_key(DATE)
-        && let Ok(date) = HeaderValue::from_str(&exchange.client.room.date())
-    {
-        headers.insert(DATE, date);
     }
 }
 

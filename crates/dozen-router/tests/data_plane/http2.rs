@@ -131,6 +131,8 @@ fn pages_and_files_of_the_router_pass_like_answers_of_apps() {
     assert_eq!(ask(&get("/").and("if-none-match", tag)).status, 304);
     let head = ask(&get("/big.bin").with(":method", "HEAD"));
     assert_eq!((head.body.len(), head.header("content-length")), (0, Some("300000")));
+    eventually("the log lines", || host.access_log("one").lines().count() == 3);
+    assert!(!host.access_log("one").contains("code="), "nothing was broken off");
     // More than the window takes; curl opens it again.
     let big = authority.curl(host.tls, &["--http2", "https://one.test/big.bin"]);
     assert_eq!(big.stdout.len(), 300_000);
