@@ -11,7 +11,7 @@ use crate::task::TaskError;
 
 /// What all should add.
 const ADDED: &[&str] =
-    &["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-request-id: "];
+    &["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-request-id"];
 
 /// Prints what a contender leaves out: it then does less work than the others.
 pub(super) fn prove(stage: &Stage) -> Result<(), TaskError> {

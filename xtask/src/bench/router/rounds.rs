@@ -100,6 +100,10 @@ pub(super) fn requests(
             running.push(Running::start(contender, &stage.site(contender)?)?);
         }
     }
+    // Of several builds of ours, the others are compared with the first.
+    if let Some(first) = running.first_mut().filter(|_| stage.options.ours.len() > 1) {
+        first.is_reference = true;
+    }
     take_turns(stage, &running, absent, drive)
 }
 
