@@ -57,6 +57,15 @@ pub(crate) enum Way {
     Static(Arc<StaticSite>),
 }
 
+impl Way {
+    fn endpoints(&self) -> &[Arc<Endpoint>] {
+        match self {
+            Self::Endpoints(list) => list,
+            Self::Static(_) => &[],
+        }
+    }
+}
+
 /// One stage of a table.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -83,6 +92,8 @@ pub(crate) struct Routes {
     by_domain: HashMap<String, Arc<Stage>>,
     by_name: HashMap<Arc<str>, Arc<Stage>>,
     bare: HashSet<String>,
+    /// The keys of all endpoints: each is asked for at each change, so a search would be quadratic.
+    endpoints: HashSet<u64>,
     /// In the table's order.
     pub(crate) stages: Vec<Arc<Stage>>,
 }
@@ -185,10 +196,7 @@ impl Routes {
 
     /// Whether the endpoint with this key is in the table.
     pub(crate) fn has_endpoint(&self, key: u64) -> bool {
-        self.stages.iter().any(|stage| match &stage.way {
-            Way::Endpoints(list) => list.iter().any(|endpoint| endpoint.load.key == key),
-            Way::Static(_) => false,
-        })
+        self.endpoints.contains(&key)
     }
 }
 
@@ -212,6 +220,7 @@ impl Board {
             by_domain: HashMap::new(),
             by_name: HashMap::new(),
             bare: HashSet::new(),
+            endpoints: HashSet::new(),
             stages: Vec::new(),
         };
         Self {
@@ -322,6 +331,11 @@ impl Board {
             generation: table.generation,
             by_domain: domains.collect(),
             by_name: stages.iter().map(|stage| (Arc::clone(&stage.name), Arc::clone(stage))).collect(),
+            endpoints: stages
+                .iter()
+                .flat_map(|stage| stage.way.endpoints())
+                .map(|one| one.load.key)
+                .collect(),
             bare: table.bare_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             stages,
             table,

@@ -10,14 +10,20 @@
 //!
 //! Start reading at [`bench()`], then [`workload`].
 
+mod constant_rate;
+mod docs;
+mod echo;
 mod options;
 mod peers;
 mod process;
+mod proof;
 mod report;
 mod rounds;
 mod stage;
+mod tls;
 mod upstream;
 mod venv;
+mod websockets;
 mod workload;
 mod wrk;
 
@@ -27,7 +33,8 @@ use workload::WORKLOADS;
 
 use crate::task::TaskError;
 
-/// Measures what was asked for, and prints a table for each workload.
+/// Measures what was asked for, and prints a table for each workload; a whole run is written to the
+/// documentation too.
 pub(crate) fn bench(words: &[&str]) -> Result<(), TaskError> {
     let stage = Stage::set(Options::parse(words)?)?;
     println!();
@@ -37,10 +44,13 @@ pub(crate) fn bench(words: &[&str]) -> Result<(), TaskError> {
     for (name, why) in &stage.missing {
         println!("{name:<10} missing: {why}");
     }
+    proof::prove(&stage)?;
+    let mut tables = String::new();
     for workload in WORKLOADS.iter().filter(|workload| stage.options.wants(workload.name)) {
         println!("\n{} (`{}`)", workload.title, workload.name);
-        let table = (workload.measure)(&stage)?;
-        println!("\n{}", table.text());
+        let table = (workload.measure)(&stage)?.text();
+        println!("\n{table}");
+        tables += &format!("**{}** (`{}`)\n\n{table}\n", workload.title, workload.name);
     }
-    Ok(())
+    if stage.options.is_whole() { docs::write(&stage, &tables) } else { Ok(()) }
 }

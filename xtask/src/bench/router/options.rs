@@ -26,7 +26,7 @@ impl Options {
     pub(super) fn parse(words: &[&str]) -> Result<Self, TaskError> {
         let peers = PEERS.iter().map(|peer| peer.name.to_owned()).collect();
         let (only, ours) = (Vec::new(), Vec::new());
-        let mut options = Self { install: false, only, peers, rounds: 5, seconds: 4, rate: 5000, ours };
+        let mut options = Self { install: false, only, peers, rounds: 5, seconds: 4, rate: 3000, ours };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             if *word == "--install" {

@@ -57,6 +57,7 @@ pub(super) struct Peer {
     pub(super) comes_from: ComesFrom,
     /// Arguments that make it tell its version.
     pub(super) version: &'static [&'static str],
+    pub(super) speaks_tls: bool,
     /// Writes its configuration; the command comes back.
     pub(super) set_up: fn(&Path, &Site) -> Result<Command, TaskError>,
 }

@@ -31,31 +31,35 @@ impl Table {
 }
 
 /// The medians of the rounds, and what each costs beside each peer.
-pub(super) fn requests_table(outcomes: &[Outcome], missing: &[(&'static str, String)]) -> Table {
-    let beside: Vec<&Outcome> = outcomes.iter().filter(|one| !one.contender.is_ours()).collect();
+pub(super) fn requests_table(outcomes: &[Outcome], absent: Vec<(String, String)>) -> Table {
+    let beside: Vec<&Outcome> = outcomes.iter().filter(|one| one.running.is_reference).collect();
     let mut head =
         ["proxy", "CPU µs/request", "of it user", "requests/s", "p50 ms", "p99 ms", "MiB idle, loaded"]
             .map(str::to_owned)
             .to_vec();
-    head.extend(beside.iter().map(|peer| format!("× {}", peer.contender.name)));
+    head.extend(beside.iter().map(|peer| format!("× {}", peer.running.name)));
     let line = |one: &Outcome| {
         let over = |value: fn(&Measured) -> f64| median(one.rounds.iter().map(value));
         let costs = || one.rounds.iter().map(Measured::cost);
         let (least, most) = (costs().fold(f64::MAX, f64::min), costs().fold(0.0, f64::max));
         let mut cells = vec![
-            one.contender.name.clone(),
+            one.running.name.clone(),
             format!("{:.1} ({least:.1} - {most:.1})", median(costs())),
             format!("{:.1}", over(|m| m.used.user.as_secs_f64() * 1e6 / f64::from(m.drove.requests))),
             format!("{:.0}", over(|m| f64::from(m.drove.requests) / m.drove.elapsed.as_secs_f64())),
             format!("{:.2}", over(|m| m.drove.p50.as_secs_f64() * 1e3)),
             format!("{:.2}", over(|m| m.drove.p99.as_secs_f64() * 1e3)),
-            format!("{:.1}, {:.1}", one.idle, one.rounds.iter().map(|m| m.memory).fold(0.0, f64::max)),
+            format!(
+                "{:.1}, {:.1}",
+                one.running.idle,
+                one.rounds.iter().map(|m| m.memory).fold(0.0, f64::max)
+            ),
         ];
         cells.extend(beside.iter().map(|peer| format!("{:.2}", ratio(one, peer))));
         cells
     };
     let mut lines: Vec<Vec<String>> = outcomes.iter().map(line).collect();
-    lines.extend(missing.iter().map(|(name, why)| vec![(*name).to_owned(), format!("missing: {why}")]));
+    lines.extend(absent.into_iter().map(|(name, why)| vec![name, why]));
     Table { head, lines }
 }
 

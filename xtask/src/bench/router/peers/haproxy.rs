@@ -9,6 +9,7 @@ pub(super) const HAPROXY: Peer = Peer {
     name: "haproxy",
     comes_from: ComesFrom::Debian(Tool { name: "haproxy", package: "haproxy", needed_for: "a peer" }),
     version: &["-v"],
+    speaks_tls: true,
     set_up,
 };
 

@@ -6,7 +6,7 @@ use super::{ComesFrom, HOST, Peer, Site, proxy};
 use crate::{requirements::Tool, task::TaskError};
 
 pub(super) const NGINX: Peer =
-    Peer { name: "nginx", comes_from: ComesFrom::Debian(TOOL), version: &["-v"], set_up };
+    Peer { name: "nginx", comes_from: ComesFrom::Debian(TOOL), version: &["-v"], speaks_tls: true, set_up };
 
 /// It is the upstream, too.
 pub(in super::super) const TOOL: Tool =

@@ -6,7 +6,7 @@ use super::{ComesFrom, HOST, Peer, Site, proxy};
 use crate::task::TaskError;
 
 pub(in super::super) const OURS: Peer =
-    Peer { name: "dozen", comes_from: ComesFrom::Us, version: &[], set_up };
+    Peer { name: "dozen", comes_from: ComesFrom::Us, version: &[], speaks_tls: false, set_up };
 
 fn set_up(program: &Path, site: &Site) -> Result<Command, TaskError> {
     let state = site.folder.join("state");
@@ -14,7 +14,20 @@ fn set_up(program: &Path, site: &Site) -> Result<Command, TaskError> {
     fs::write(state.join("table.json"), table(site))?;
     let mut command = proxy(program);
     command.arg(format!("127.0.0.1:{}", site.plain)).arg(&site.folder);
+    if OURS.speaks_tls {
+        fs::write(state.join("certificates.json"), certificates(site)?)?;
+        command.arg(format!("127.0.0.1:{}", site.tls));
+    }
     Ok(command)
+}
+
+/// The set of the one certificate.
+fn certificates(site: &Site) -> Result<String, TaskError> {
+    let text = |name| fs::read_to_string(site.certificates.join(name)).map(|text| text.replace('\n', "\\n"));
+    let (chain, key) = (text("certificate.pem")?, text("key.pem")?);
+    Ok(format!(
+        r#"{{"generation":1,"certificates":[{{"names":["{HOST}"],"chain":"{chain}","key":"{key}"}}]}}"#
+    ))
 }
 
 /// A route table in which each host is an app with one instance.

