@@ -203,7 +203,7 @@ impl Control {
         }
         let started = self.refuse_ended(launch).and_then(|()| {
             self.supervisor.start(&launch_id(launch), &self.spec(stage, launch, loaded, caller)?)?;
-            self.refuse_ended(launch)
+            self.refuse_ended_unstarted(launch)
         });
         match started {
             Ok(()) => Ok(()),
@@ -223,6 +223,15 @@ impl Control {
         match self.store.launch(&launch.id)? {
             Some(row) if row.state != LaunchState::Ended => Ok(()),
             _ => Err(ControlError::EndedBefore { name: launch.name.clone() }),
+        }
+    }
+
+    /// The same, but for a row that says how the process ended: a short one-off process is over, and
+    /// its end noted, before its starter looks.
+    fn refuse_ended_unstarted(&self, launch: &LaunchRow) -> Result<(), ControlError> {
+        match self.store.launch(&launch.id)? {
+            Some(row) if row.exit().is_some() => Ok(()),
+            _ => self.refuse_ended(launch),
         }
     }
 

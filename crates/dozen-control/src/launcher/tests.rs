@@ -35,6 +35,19 @@ fn what_was_ended_before_its_start_is_not_started() {
 }
 
 #[test]
+fn a_process_that_was_over_before_its_starter_looked_has_been_started() {
+    let stand = Stand::new();
+    let (_, release) = stand.serve_release();
+    let record = || stand.control.record_launch(&stand.key, release, worker()).unwrap();
+    let (over, ended) = (record(), record());
+    stand.control.clear_launch(&over, &ExitReason::Status(0).to_string()).unwrap();
+    stand.control.end_launch(&ended, None).unwrap();
+    assert!(stand.control.refuse_ended_unstarted(&over).is_ok());
+    let refused = stand.control.refuse_ended_unstarted(&ended);
+    assert!(matches!(refused, Err(ControlError::EndedBefore { .. })), "{refused:?}");
+}
+
+#[test]
 fn a_port_is_given_back_once() {
     let stand = Stand::new();
     let (_, release) = stand.serve_release();
