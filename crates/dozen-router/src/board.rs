@@ -21,7 +21,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dozen_model::route_table::{EndpointAddress, Hold, RouteTable, StageRoute, StaticSite, Target};
+use dozen_model::{
+    certificates::HttpChallenge,
+    route_table::{EndpointAddress, Hold, RouteTable, StageRoute, StaticSite, Target},
+};
 use http::Method;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -194,6 +197,7 @@ pub(crate) struct Board {
     /// All endpoints of the current table, and those of earlier ones that have requests left.
     loads: Mutex<HashMap<String, Arc<Load>>>,
     next_key: AtomicU64,
+    challenges: Mutex<Vec<HttpChallenge>>,
 }
 
 impl Board {
@@ -213,7 +217,19 @@ impl Board {
             changes: watch::Sender::new(0),
             loads: Mutex::default(),
             next_key: AtomicU64::new(1),
+            challenges: Mutex::default(),
         }
+    }
+
+    /// Answers these HTTP-01 challenges from now on.
+    pub(crate) fn answer_challenges(&self, challenges: Vec<HttpChallenge>) {
+        *self.challenges.lock() = challenges;
+    }
+
+    /// The answer to the challenge that a path asks for.
+    pub(crate) fn challenge_at(&self, path: &str) -> Option<String> {
+        let token = path.strip_prefix("/.well-known/acme-challenge/")?;
+        self.challenges.lock().iter().find(|one| one.token == token).map(|one| one.answer.clone())
     }
 
     /// The table in use.

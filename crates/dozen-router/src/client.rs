@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{certificates::CertificateSet, route_table::RouteTable};
 
 use crate::{
     error::RouterError,
@@ -53,6 +53,15 @@ impl RouterClient {
     pub fn set_table(&mut self, table: &RouteTable) -> Result<u64, RouterError> {
         match self.ask(&Request::SetTable(table.clone()))?.0 {
             Answer::Swapped(generation) => Ok(generation),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Makes the router show these certificates and answer these challenges, and returns once every
+    /// new connection meets them.
+    pub fn set_certificates(&mut self, set: &CertificateSet) -> Result<u64, RouterError> {
+        match self.ask(&Request::SetCertificates(set.clone()))?.0 {
+            Answer::CertificatesSwapped(generation) => Ok(generation),
             other => Err(unexpected(other)),
         }
     }

@@ -112,6 +112,11 @@ impl ControlSocket {
                     Err(error) => Answer::Refused(with_source(&error)),
                 }
             }
+            Request::SetCertificates(set) => {
+                let generation = set.generation;
+                self.board.answer_challenges(set.http_challenges);
+                Answer::CertificatesSwapped(generation)
+            }
             Request::InFlight {} => Answer::InFlight(self.board.in_flight()),
             Request::Listeners {} => Answer::Listeners(self.listeners.len()),
             Request::Status {} => Answer::Status(RouterStatus {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-use dozen_model::route_table::RouteTable;
+use dozen_model::{certificates::CertificateSet, route_table::RouteTable};
 use serde::{Deserialize, Serialize};
 
 /// What control asks.
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Request {
     /// Route by this table; answered once it is on disk and every thread routes by it.
     SetTable(RouteTable),
+    /// Show these certificates and answer these challenges.
+    SetCertificates(CertificateSet),
     /// How many requests each endpoint has.
     InFlight {},
     /// Copies of the public listeners.
@@ -30,6 +32,8 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// The generation that is now routed by.
     Swapped(u64),
+    /// The generation of the certificates that are now shown.
+    CertificatesSwapped(u64),
     /// Endpoint id to load.
     InFlight(BTreeMap<String, EndpointLoad>),
     /// How many descriptors came along.

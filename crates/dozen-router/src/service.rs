@@ -38,6 +38,9 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     };
     let route = find(&client, &host);
     let exchange = Exchange::begin(&client, &request, host);
+    if let Some(answer) = client.room.board.challenge_at(request.uri().path()) {
+        return answer::html(http::StatusCode::OK, answer, exchange);
+    }
     match route {
         Route::Stage(name) => {
             let (request, upgrade) = to_app(&exchange, request);
