@@ -24,6 +24,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     barrier::{self, Place},
+    certs::{AcmeSettings, CertificateKeeper},
     error::ControlError,
     home::Home,
     key_file,
@@ -43,6 +44,10 @@ pub struct ServerOptions {
     pub run: PathBuf,
     /// Addresses of the router.
     pub listen: Vec<SocketAddr>,
+    /// Addresses of the router on which clients speak TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// How certificates are got from an ACME server.
+    pub acme: AcmeSettings,
     /// Proxies before the router whose word about the client counts.
     pub trusted_proxies: Vec<IpAddr>,
     /// Base domain.
@@ -75,6 +80,7 @@ pub struct Control {
     pub(crate) ports: PortPool,
     pub(crate) logs: LogStore,
     pub(crate) router: RouterLink,
+    pub(crate) keeper: CertificateKeeper,
     pub(crate) started_at: i64,
     as_root: bool,
     ending: AtomicBool,
@@ -142,6 +148,7 @@ impl Control {
             ports: PortPool::new(),
             logs,
             router,
+            keeper: CertificateKeeper::default(),
             started_at: crate::store::now(),
             as_root,
             ending: AtomicBool::new(false),
@@ -313,6 +320,11 @@ impl Control {
         } else {
             format!("{stage}--{app}.{domain}")
         }
+    }
+
+    /// Whether clients can speak TLS with the router.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        !self.options.listen_tls.is_empty()
     }
 
     /// The address to open for a host.

@@ -21,6 +21,7 @@ mod advice;
 pub mod api;
 mod attachments;
 pub mod barrier;
+mod certs;
 mod control;
 pub mod destroy;
 mod doctor;
@@ -55,6 +56,7 @@ mod strays;
 mod watch;
 mod worker;
 
+pub use certs::{AcmeSettings, PairFault};
 pub use control::{Control, ServerOptions};
 pub use doctor::local_checks;
 pub use error::ControlError;

@@ -31,6 +31,8 @@ use dozen_router::{
 use dozen_sandbox::SocketPath;
 use parking_lot::{Condvar, Mutex};
 
+mod certificates;
+
 use crate::{
     api::wire::RefusedRequests,
     control::ServerOptions,
@@ -64,6 +66,7 @@ pub(crate) struct RouterLink {
     generation: Mutex<u64>,
     table: Mutex<Table>,
     table_changed: Condvar,
+    certificates: certificates::CertificateLink,
     port: AtomicU16,
     process: Mutex<Option<Arc<RouterProcess>>>,
 }
@@ -83,6 +86,7 @@ impl RouterLink {
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
             table: Mutex::default(),
             table_changed: Condvar::new(),
+            certificates: certificates::CertificateLink::default(),
             port: AtomicU16::new(0),
             process: Mutex::default(),
         }
@@ -287,6 +291,7 @@ impl RouterLink {
         if !self.spawn()? {
             return Ok(false);
         }
+        self.certificates.router_was_revived();
         let mut table = self.table.lock();
         *table = Table { is_stale: true, revivals: table.revivals + 1 };
         self.table_changed.notify_all();

@@ -11,6 +11,7 @@ use dozen_model::{
 };
 
 use crate::{
+    certs::AcmeSettings,
     control::{Control, ServerOptions},
     engine::{Change, ChangeRequest},
     launcher::{NewLaunch, launch_id},
@@ -37,6 +38,13 @@ impl Stand {
             home: home.path().join("home"),
             run: home.path().join("run"),
             listen: Vec::new(),
+            listen_tls: Vec::new(),
+            acme: AcmeSettings {
+                automatic: false,
+                directory: "https://acme.invalid/directory".into(),
+                email: None,
+                authorities: None,
+            },
             trusted_proxies: Vec::new(),
             domain: "localhost".into(),
             key_file: None,

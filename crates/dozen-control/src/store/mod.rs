@@ -14,7 +14,9 @@ use rusqlite::Connection;
 
 use crate::error::ControlError;
 
+mod acme;
 mod apps;
+mod certificates;
 mod config;
 mod deploys;
 mod domains;
@@ -25,7 +27,11 @@ mod releases;
 mod schema;
 mod services;
 
+pub(crate) use acme::{AccountRow, ChallengeRow, OrderRow};
 pub(crate) use apps::{StageKey, StageRow};
+pub(crate) use certificates::{
+    AuthorityRow, CertificateRow, CertificateSource, FailedTry, Issued,
+};
 pub(crate) use config::ConfigRow;
 pub(crate) use deploys::{DeployKind, DeployRow, DeployState, NewDeploy};
 pub(crate) use first::ForFirst;
@@ -110,7 +116,9 @@ impl Store {
     pub(crate) fn has_secrets(&self) -> Result<bool, ControlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)
                    OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)
-                   OR EXISTS (SELECT 1 FROM deploys WHERE sealed_request IS NOT NULL)";
+                   OR EXISTS (SELECT 1 FROM deploys WHERE sealed_request IS NOT NULL)
+                   OR EXISTS (SELECT 1 FROM certificates WHERE sealed_key IS NOT NULL)
+                   OR EXISTS (SELECT 1 FROM local_authorities) OR EXISTS (SELECT 1 FROM acme_accounts)";
         Ok(self.lock().query_row(sql, [], |row| row.get(0))?)
     }
 }

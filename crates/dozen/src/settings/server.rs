@@ -8,6 +8,7 @@ use std::{
 };
 
 use dozen_build::network_settings::is_network_setting;
+use dozen_control::AcmeSettings;
 use dozen_model::names::Domain;
 
 use super::{Caller, Environment, Settings, SettingsError, absolute, user_home};
@@ -41,6 +42,10 @@ pub(crate) struct ServerSettings {
     pub(crate) run: PathBuf,
     /// Addresses the router listens on.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Addresses on which it speaks TLS.
+    pub(crate) listen_tls: Vec<SocketAddr>,
+    /// How certificates are got from an ACME server.
+    pub(crate) acme: AcmeSettings,
     /// Proxies before the router whose word about the client counts.
     pub(crate) trusted_proxies: Vec<IpAddr>,
     /// Base domain.
@@ -119,6 +124,8 @@ impl ServerSettings {
             home: common.home.clone(),
             run: common.run.clone(),
             listen: listen.iter().map(|text| address(text.trim())).collect::<Result<_, _>>()?,
+            listen_tls: tls_addresses(env)?,
+            acme: super::acme::acme(env)?,
             trusted_proxies,
             domain: domain.to_string(),
             key_file,
@@ -136,6 +143,12 @@ impl ServerSettings {
             user_home,
         })
     }
+}
+
+/// Addresses on which the router speaks TLS, with commas between them.
+fn tls_addresses(env: &Environment) -> Result<Vec<SocketAddr>, SettingsError> {
+    let text = env.text("DOZEN_LISTEN_TLS")?.unwrap_or_default();
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(address).collect()
 }
 
 /// Addresses of proxies, with commas between them.

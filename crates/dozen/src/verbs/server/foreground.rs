@@ -39,6 +39,8 @@ fn run_control(settings: ServerSettings) -> Result<(), CliError> {
         home: settings.home,
         run: settings.run,
         listen: settings.listen,
+        listen_tls: settings.listen_tls,
+        acme: settings.acme,
         trusted_proxies: settings.trusted_proxies,
         domain: settings.domain,
         key_file: settings.key_file,

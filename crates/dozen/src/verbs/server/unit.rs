@@ -76,8 +76,23 @@ fn own_settings(settings: &ServerSettings) -> Vec<String> {
         let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
         environment.push(setting("DOZEN_TRUSTED_PROXIES", OsStr::new(&proxies.join(","))));
     }
+    environment.extend(tls_settings(settings));
     environment.extend(settings.key_file.as_ref().map(|path| setting("DOZEN_KEY_FILE", path.as_os_str())));
     environment.extend(settings.pyenv_root.as_ref().map(|path| setting("PYENV_ROOT", path.as_os_str())));
+    environment
+}
+
+fn tls_settings(settings: &ServerSettings) -> Vec<String> {
+    let (acme, listen) = (&settings.acme, &settings.listen_tls);
+    let listen = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let mut environment = vec![
+        setting("DOZEN_ACME", OsStr::new(if acme.automatic { "on" } else { "off" })),
+        setting("DOZEN_ACME_DIRECTORY", OsStr::new(&acme.directory)),
+    ];
+    environment.extend((!listen.is_empty()).then(|| setting("DOZEN_LISTEN_TLS", OsStr::new(&listen))));
+    environment.extend(acme.email.as_ref().map(|email| setting("DOZEN_ACME_EMAIL", OsStr::new(email))));
+    let authorities = acme.authorities.as_ref();
+    environment.extend(authorities.map(|path| setting("DOZEN_ACME_CA", path.as_os_str())));
     environment
 }
 
