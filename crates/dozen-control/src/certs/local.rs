@@ -149,7 +149,7 @@ impl Unsealed {
 impl CertificateRow {
     /// When what is shown is to be renewed.
     pub(super) fn next_renewal(&self) -> Option<i64> {
-        self.issued.as_ref().map(|issued| schedule::renewal(issued.not_before, issued.not_after))
+        self.issued.as_ref().map(|issued| schedule::renewal(self.id, issued.not_before, issued.not_after))
     }
 }
 

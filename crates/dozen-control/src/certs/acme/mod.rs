@@ -150,7 +150,7 @@ impl Control {
         self.reach_certificate(CertificatePlace::Issued);
         let Pair { chain, not_before, not_after, .. } = pair;
         let issued = Unsealed { chain, key, not_before, not_after }.sealed(self, row.id);
-        self.store.certificate_issued(row.id, &issued, schedule::renewal(not_before, not_after))?;
+        self.store.certificate_issued(row.id, &issued, schedule::renewal(row.id, not_before, not_after))?;
         self.reach_certificate(CertificatePlace::Stored);
         tracing::info!("the certificate of `{names}` was issued and ends on {}", super::pair::day(not_after));
         Ok(())
