@@ -21,6 +21,7 @@ use crate::{
         fields::{Field, Name},
         request::RequestHead,
     },
+    meter::{Ended, ThreadMeter},
     options::Limits,
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct Exchange {
     pub(crate) sent: Option<Instant>,
     /// 0 until there is an answer.
     pub(crate) status: u16,
+    /// Bytes of the request's body.
+    pub(crate) received: u64,
     /// Bytes of the answer's body.
     pub(crate) bytes: u64,
     pub(crate) code: Option<HCode>,
@@ -83,12 +86,34 @@ impl Exchange {
             endpoint: None,
             sent: None,
             status: 0,
+            received: 0,
             bytes: 0,
             code: None,
             replayed: false,
             started: Instant::now(),
             at: SystemTime::now(),
         })
+    }
+
+    /// It is a request of this stage from now on: at first, and when the table has changed.
+    pub(crate) fn enter(&mut self, stage: &Arc<Stage>) {
+        match &self.stage {
+            Some(old) if Arc::ptr_eq(old, stage) => return,
+            Some(old) if Arc::ptr_eq(&old.meter, &stage.meter) => {}
+            old => {
+                let thread = self.client.room.thread;
+                old.iter().for_each(|old| old.meter.of(thread).leave());
+                stage.meter.of(thread).begin();
+            }
+        }
+        self.stage = Some(Arc::clone(stage));
+    }
+
+    /// Counts something of its stage.
+    pub(crate) fn count(&self, count: impl FnOnce(&ThreadMeter)) {
+        if let Some(stage) = &self.stage {
+            count(stage.meter.of(self.client.room.thread));
+        }
     }
 
     /// The client's address, for the log.
@@ -148,6 +173,15 @@ impl Drop for Exchange {
         let now = Instant::now();
         let sent = self.sent.unwrap_or(now);
         let endpoint = self.endpoint.as_deref();
+        let service = now.saturating_duration_since(sent);
+        stage.meter.of(self.client.room.thread).end(&Ended {
+            method: &self.method,
+            status: self.status,
+            code: self.code,
+            service: self.sent.map(|_| service),
+            received: self.received,
+            sent: self.bytes,
+        });
         self.client.room.log.write(
             &stage.log,
             &Line {
@@ -160,7 +194,7 @@ impl Drop for Exchange {
                 instance: endpoint.map_or("", |endpoint| &endpoint.instance),
                 release: endpoint.map_or(&stage.release, |endpoint| &endpoint.release),
                 connect: sent.saturating_duration_since(self.started),
-                service: now.saturating_duration_since(sent),
+                service,
                 status: self.status,
                 bytes: self.bytes,
                 code: self.code,

@@ -55,6 +55,8 @@ mod http1;
 mod http_challenge;
 mod launch;
 mod listen;
+mod meter;
+mod metrics;
 mod options;
 mod outbox;
 mod policy;

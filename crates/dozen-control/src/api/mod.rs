@@ -31,6 +31,7 @@ use tower::ServiceBuilder;
 
 use crate::{control::Control, error::ControlError, home};
 
+mod metrics;
 mod peer;
 mod server_routes;
 mod stage_routes;
@@ -159,6 +160,7 @@ fn routes(api: Api) -> Router {
     Router::new()
         .route(wire::paths::SERVER, get(server_routes::info))
         .route(wire::paths::SERVER_STOP, post(server_routes::stop))
+        .route(wire::paths::METRICS, get(metrics::metrics))
         .route(wire::paths::DOCTOR, get(server_routes::doctor))
         .route(wire::paths::APPS, get(server_routes::apps).post(server_routes::create))
         .route("/v1/apps/{app}", delete(server_routes::destroy))
