@@ -16,6 +16,7 @@ use crate::{
     connection::Client,
     forwarded::Origin,
     h_code::HCode,
+    headers,
     host::HostName,
     http1::{
         fields::{Field, Name},
@@ -23,6 +24,7 @@ use crate::{
     },
     meter::{Ended, ThreadMeter},
     options::Limits,
+    trace::Trace,
 };
 
 /// One request and its answer.
@@ -36,6 +38,7 @@ pub(crate) struct Exchange {
     /// Whose request it is.
     pub(crate) origin: Origin,
     pub(crate) id: String,
+    pub(crate) trace: Trace,
     /// Whether pages of ours are to be JSON.
     pub(crate) wants_json: bool,
     /// The entity tags that the client has.
@@ -63,17 +66,21 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Begins with a request's head.
     pub(crate) fn begin(client: &Rc<Client>, head: &RequestHead<'_>) -> Box<Self> {
-        let (mut offered, mut wants_json, mut known_tags) = (None, false, None);
+        let (mut offered, mut traced, mut wants_json, mut known_tags) = (None, false, false, None);
         for Field { known, value, .. } in head.fields.iter() {
             match known {
                 Name::RequestId => offered = Some(value),
+                Name::Traceparent => traced = true,
                 Name::Accept => wants_json = answer::wants_json(value),
                 Name::IfNoneMatch => known_tags = Some(value.into()),
                 _ => {}
             }
         }
+        let ids = &client.room.ids;
+        let (id, digits) = ids.choose(offered);
         Box::new(Self {
-            id: client.room.ids.choose(offered),
+            id,
+            trace: traced.then(|| trace_of(head)).flatten().unwrap_or_else(|| Trace::made(digits, ids)),
             wants_json,
             known_tags,
             client: Rc::clone(client),
@@ -162,6 +169,12 @@ impl Exchange {
     }
 }
 
+/// The trace that a client names: in one field, which is not for this hop alone.
+fn trace_of(head: &RequestHead<'_>) -> Option<Trace> {
+    let ends_here = head.hop.names_headers && headers::is_named(head.fields, b"traceparent");
+    Trace::passed(head.fields.only(Name::Traceparent).filter(|_| !ends_here)?)
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         let Some(stage) = self.stage.take() else { return };
@@ -190,6 +203,7 @@ impl Drop for Exchange {
                 path: self.path(),
                 host: self.host.name(),
                 id: &self.id,
+                trace: self.trace.id(),
                 from: self.from(),
                 instance: endpoint.map_or("", |endpoint| &endpoint.instance),
                 release: endpoint.map_or(&stage.release, |endpoint| &endpoint.release),

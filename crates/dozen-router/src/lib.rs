@@ -74,6 +74,7 @@ mod status;
 mod table_file;
 mod telling;
 mod tls;
+mod trace;
 mod tunnel;
 mod upload;
 mod upstream;
