@@ -61,7 +61,9 @@ pub(crate) fn write_request(
                     write_field(out, name, value);
                 }
             }
-            Name::Traceparent | Name::Tracestate if exchange.trace.is_passed() => write_field(out, name, value),
+            Name::Traceparent | Name::Tracestate if exchange.trace.is_passed() => {
+                write_field(out, name, value)
+            }
             _ => {}
         }
     }

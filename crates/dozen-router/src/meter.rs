@@ -43,8 +43,7 @@ pub(crate) const BUCKETS: [(Duration, &str); 15] = [
 ];
 
 /// How methods are told apart.
-pub(crate) const METHODS: [&str; 8] =
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+pub(crate) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
 /// How statuses are told apart.
 pub(crate) const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 

@@ -70,7 +70,10 @@ fn requests(page: &mut Page, stages: &[Metered<'_>]) {
         page.of_stage(stage, "_sum", &[], sum.service.as_secs_f64());
         page.of_stage(stage, "_count", &[], count);
     }
-    page.counter("dozen_router_failures_total", "Requests that ended with an H-code, which is in the log too.");
+    page.counter(
+        "dozen_router_failures_total",
+        "Requests that ended with an H-code, which is in the log too.",
+    );
     for Metered { stage, sum } in stages {
         for (code, count) in HCode::ALL.iter().zip(sum.codes).filter(|(_, count)| *count > 0) {
             page.of_stage(stage, "", &[("code", code.code())], count);

@@ -118,7 +118,11 @@ mod tests {
             let read = Trace::passed(value).unwrap();
             assert_eq!((read.id(), read.is_passed()), (trace.id(), true));
             read.write(&mut line);
-            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "what passes is not written twice");
+            assert_eq!(
+                line.iter().filter(|byte| **byte == b'\n').count(),
+                1,
+                "what passes is not written twice"
+            );
         }
     }
 }

@@ -69,9 +69,10 @@ impl Exposition {
         for ((family, labels), buckets) in buckets {
             assert!(buckets.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1), "{buckets:?}");
             let (most, all) = buckets.last().expect("a bucket");
-            let count = self.samples.iter().find(|sample| {
-                sample.name == format!("{family}_count") && sample.labels == labels
-            });
+            let count = self
+                .samples
+                .iter()
+                .find(|sample| sample.name == format!("{family}_count") && sample.labels == labels);
             assert!(most.is_infinite() && count.is_some_and(|count| count.value == *all), "{buckets:?}");
         }
     }
@@ -79,7 +80,8 @@ impl Exposition {
     /// The sum of the samples of this name that have these labels; `None` without any.
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let has = |sample: &&Sample| {
-            let same = |(label, text): &(&str, &str)| sample.labels.get(*label).is_some_and(|one| one == text);
+            let same =
+                |(label, text): &(&str, &str)| sample.labels.get(*label).is_some_and(|one| one == text);
             sample.name == name && labels.iter().all(same)
         };
         let found: Vec<f64> = self.samples.iter().filter(has).map(|sample| sample.value).collect();

@@ -1,10 +1,6 @@
 //! What the router counts, and that it counts no more series than there are apps.
 
-use std::{
-    io::Write as _,
-    sync::Arc,
-    thread,
-};
+use std::{io::Write as _, sync::Arc, thread};
 
 use dozen_model::route_table::StageRoute;
 use parking_lot::Mutex;
@@ -47,12 +43,17 @@ fn requests_are_counted_by_stage_method_and_class_with_their_bytes_and_time() {
     }
     browser.get("one.test", "/missing").unwrap();
     browser.post("one.test", "/", "0123456789").unwrap();
-    browser.send("POST / HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    browser
+        .send("POST / HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
     browser.reply().unwrap();
     becomes(&host, "dozen_router_requests_total", &[ONE], 6.0);
     let counted = metrics(&host);
     for (name, labels, value) in [
-        ("dozen_router_requests_total", &[ONE, ("stage", "production"), ("method", "GET"), ("status", "2xx")][..], 3.0),
+        (
+            "dozen_router_requests_total",
+            &[ONE, ("stage", "production"), ("method", "GET"), ("status", "2xx")][..],
+            3.0,
+        ),
         ("dozen_router_requests_total", &[ONE, ("method", "GET"), ("status", "4xx")], 1.0),
         ("dozen_router_requests_total", &[ONE, ("method", "POST"), ("status", "2xx")], 2.0),
         ("dozen_router_request_bytes_total", &[ONE], 13.0),

@@ -93,7 +93,9 @@ fn nobody_else_speaks_of_the_client_to_the_app() {
         for name in &names {
             let is_ours = ours.iter().any(|known| known == name);
             assert!(
-                is_ours || ["host", "x-real-estate", "traceparent"].contains(name) || name.starts_with("x-request-"),
+                is_ours
+                    || ["host", "x-real-estate", "traceparent"].contains(name)
+                    || name.starts_with("x-request-"),
                 "{names:?}"
             );
         }
@@ -198,7 +200,9 @@ fn a_trace_is_passed_on_as_it_came_and_any_other_is_made_and_both_are_logged() {
     let seen = ask(&format!("TraceParent: {PARENT}\r\n{state}"));
     assert_eq!(all(&seen, "traceparent"), [PARENT]);
     assert_eq!(all(&seen, "tracestate"), ["a=1", "b=2"]);
-    eventually("its line", || host.access_log("one").contains(" trace_id=4bf92f3577b34da6a3ce929d0e0e4736 fwd="));
+    eventually("its line", || {
+        host.access_log("one").contains(" trace_id=4bf92f3577b34da6a3ce929d0e0e4736 fwd=")
+    });
 
     let id = "0123456789-abcdef_XY.z";
     for headers in [
@@ -212,8 +216,15 @@ fn a_trace_is_passed_on_as_it_came_and_any_other_is_made_and_both_are_logged() {
         let seen = ask(headers);
         let [made] = &all(&seen, "traceparent")[..] else { panic!("{headers}: {seen:?}") };
         let parts: Vec<&str> = made.split('-').collect();
-        assert!(parts.len() == 4 && parts[0] == "00" && parts[3] == "01" && !made.contains("4bf92f"), "{made}");
-        assert_eq!((parts[1].len(), parts[2].len(), all(&seen, "tracestate").len()), (32, 16, 0), "{headers}");
+        assert!(
+            parts.len() == 4 && parts[0] == "00" && parts[3] == "01" && !made.contains("4bf92f"),
+            "{made}"
+        );
+        assert_eq!(
+            (parts[1].len(), parts[2].len(), all(&seen, "tracestate").len()),
+            (32, 16, 0),
+            "{headers}"
+        );
         let request = seen.header("x-request-id").unwrap();
         // What is made is the same for both, so that one finds the other.
         assert!(request == id || request == parts[1], "{request} {made}");

@@ -77,12 +77,14 @@ Examples:
         json: bool,
     },
     /// Print what the router has counted, for Prometheus
-    #[command(after_help = "In Prometheus' text format; docs/metrics.md lists what there is. A scraper of the same
+    #[command(
+        after_help = "In Prometheus' text format; docs/metrics.md lists what there is. A scraper of the same
 machine can ask the socket itself, for /v1/metrics.
 
 Examples:
   dozen server metrics
-  dozen server metrics > /var/lib/prometheus/node-exporter/dozen.prom")]
+  dozen server metrics > /var/lib/prometheus/node-exporter/dozen.prom"
+    )]
     Metrics,
     /// Let systemd start the server, now and at every boot
     #[command(

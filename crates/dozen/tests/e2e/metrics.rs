@@ -67,7 +67,8 @@ fn requests_show_in_the_numbers_which_the_docs_list_and_begin_anew_with_the_rout
     let first = host.router_pid();
     crate::crash::processes::kill(first);
     wait_for("another router", Duration::from_secs(10), || {
-        (host.router_pid() != first && printed(&host).value("dozen_router_up", &[]) == Some(1.0)).then_some(())
+        (host.router_pid() != first && printed(&host).value("dozen_router_up", &[]) == Some(1.0))
+            .then_some(())
     });
     assert_eq!(served(&printed(&host)), None);
 }
