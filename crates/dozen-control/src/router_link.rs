@@ -28,6 +28,8 @@ use dozen_router::{
 use dozen_sandbox::SocketPath;
 use parking_lot::{Condvar, Mutex};
 
+mod certificates;
+
 use crate::{
     api::wire::RefusedRequests,
     control::ServerOptions,
@@ -64,6 +66,7 @@ pub(crate) struct RouterLink {
     generation: Mutex<u64>,
     table: Mutex<Table>,
     table_changed: Condvar,
+    certificates: certificates::CertificateLink,
     process: Mutex<Option<Arc<RouterProcess>>>,
 }
 
@@ -83,6 +86,7 @@ impl RouterLink {
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
             table: Mutex::default(),
             table_changed: Condvar::new(),
+            certificates: certificates::CertificateLink::default(),
             process: Mutex::default(),
         }
     }
@@ -90,6 +94,11 @@ impl RouterLink {
     /// The port people use, once listeners are bound.
     pub(crate) fn port(&self) -> Option<u16> {
         self.listeners.port(ListenerKind::Plain)
+    }
+
+    /// The same for HTTPS, where it is spoken.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        self.listeners.port(ListenerKind::Tls)
     }
 
     /// The router's process, while it lives.
@@ -263,6 +272,7 @@ impl RouterLink {
         if !self.spawn()? {
             return Ok(false);
         }
+        self.certificates.router_was_revived();
         let mut table = self.table.lock();
         *table = Table { is_stale: true, revivals: table.revivals + 1 };
         self.table_changed.notify_all();
