@@ -46,6 +46,8 @@ const ROUTER_UID: u32 = 199_999;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The same for a question whose answer nobody needs.
 const CURIOSITY: Duration = Duration::from_millis(500);
+/// The same for numbers that somebody looks at, who gives up after ten seconds as a rule.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The router as control sees it.
 #[derive(Debug)]
@@ -348,6 +350,12 @@ impl RouterLink {
         }
         let status = status?;
         Some(RefusedRequests { malformed: status.malformed, unknown_hosts: status.unknown_hosts })
+    }
+
+    /// What the router has counted, as Prometheus reads it; nothing while it does not answer.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        // Over a connection of its own: who looks keeps no table waiting.
+        ask_within(&mut self.connect()?, LOOK, RouterClient::metrics).ok()
     }
 
     /// Closes the upgraded connections of an endpoint.

@@ -32,6 +32,7 @@ use tower::ServiceBuilder;
 use crate::{control::Control, error::ControlError, home};
 
 mod certificate_routes;
+mod metrics;
 mod peer;
 mod server_routes;
 mod stage_routes;
@@ -160,6 +161,7 @@ fn routes(api: Api) -> Router {
     Router::new()
         .route(wire::paths::SERVER, get(server_routes::info))
         .route(wire::paths::SERVER_STOP, post(server_routes::stop))
+        .route(wire::paths::METRICS, get(metrics::metrics))
         .route(wire::paths::DOCTOR, get(server_routes::doctor))
         .route(wire::paths::APPS, get(server_routes::apps).post(server_routes::create))
         .route(wire::paths::CERTIFICATES, get(certificate_routes::list).post(certificate_routes::add))

@@ -27,6 +27,8 @@ pub mod paths {
     pub const SERVER: &str = "/v1/server";
     /// `POST` [`super::StopServer`]: ends control and router, with `all` the apps too.
     pub const SERVER_STOP: &str = "/v1/server/stop";
+    /// `GET`: what was counted, in Prometheus' text format.
+    pub const METRICS: &str = "/v1/metrics";
     /// `GET`: `Vec<`[`super::DoctorCheck`]`>`.
     pub const DOCTOR: &str = "/v1/doctor";
     /// `GET`: `Vec<`[`super::AppSummary`]`>`; `POST` [`super::CreateApp`].
