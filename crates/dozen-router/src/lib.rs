@@ -37,6 +37,7 @@ mod date;
 mod download;
 mod error;
 mod exchange;
+mod fast_map;
 mod fd_passing;
 mod forward;
 mod forwarded;
