@@ -406,6 +406,7 @@ mod tests {
     use std::{sync::atomic::AtomicBool, thread};
 
     use super::*;
+    use crate::rotation::Trouble;
 
     /// A table with one instance, of an id of its own.
     fn table(generation: u64) -> RouteTable {
@@ -427,6 +428,29 @@ mod tests {
             policy: Default::default(),
         };
         RouteTable { generation, bare_hosts: Vec::new(), stages: vec![stage] }
+    }
+
+    #[test]
+    fn what_is_out_of_rotation_is_picked_last_but_it_is_picked() {
+        let board = Board::empty();
+        let mut two = table(1);
+        let Target::Endpoints(list) = &mut two.stages[0].target else { panic!("endpoints") };
+        list.push(dozen_model::route_table::Endpoint { id: "2".into(), ..list[0].clone() });
+        board.swap(two);
+        let routes = board.routes();
+        let stage = routes.stage("a/production").unwrap();
+        let [one, other] = stage.way.endpoints() else { panic!("two of them") };
+        let picked = |tried: &[u64]| match board.pick(&routes, stage, &Method::GET, tried) {
+            Picked::One(in_flight) => Some(in_flight.endpoint.load.key),
+            _ => None,
+        };
+        let [one_key, other_key] = [one.load.key, other.load.key];
+        one.load.rotation.note(Trouble::Refused);
+        assert!((0..10).all(|_| picked(&[]) == Some(other_key)));
+        assert_eq!(picked(&[other_key]), Some(one_key), "it is tried before a request waits");
+        other.load.rotation.set_unwell(true);
+        assert!((0..10).all(|_| picked(&[]).is_some()), "none is left, so all are");
+        assert_eq!(picked(&[one_key, other_key]), None);
     }
 
     #[test]

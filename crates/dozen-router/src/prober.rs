@@ -193,7 +193,8 @@ impl Prober {
                     true => "out of rotation",
                     false => "kept in rotation, as no other instance is",
                 };
-                let text = format!("{what}: `{}` failed {failures} times: {why}", probe.path);
+                let often = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
+                let text = format!("{what}: `{}` failed {often}: {why}", probe.path);
                 self.tell(&stage, &endpoint, "warning", &text);
             }
         }
