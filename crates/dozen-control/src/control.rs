@@ -47,6 +47,8 @@ pub struct ServerOptions {
     pub listen: Vec<SocketAddr>,
     /// Addresses of the router for HTTPS.
     pub listen_https: Vec<SocketAddr>,
+    /// The port at which clients reach HTTPS, where it is not that of such an address.
+    pub https_port: Option<u16>,
     /// Proxies before the router whose word about the client counts.
     pub trusted_proxies: Vec<AddressRange>,
     /// Time limits and bounds of the router.

@@ -38,6 +38,7 @@ impl Stand {
             run: home.path().join("run"),
             listen: Vec::new(),
             listen_https: Vec::new(),
+            https_port: None,
             trusted_proxies: Vec::new(),
             router_limits: dozen_router::Limits::default(),
             domain: "localhost".into(),

@@ -1,4 +1,4 @@
-//! Heroku's H-codes: what went wrong with a request that the app did not answer well.
+//! Heroku's H-codes, and two of our own (H90, H91): what went wrong with a request that the app did not answer well.
 
 use std::fmt;
 
@@ -27,6 +27,10 @@ pub(crate) enum HCode {
     ClientIdle,
     /// H80: an operator has said so.
     Maintenance,
+    /// H90: the app's repository says that it is elsewhere.
+    Redirected,
+    /// H91: it came in the clear, and is to come by HTTPS.
+    NeedsHttps,
 }
 
 impl fmt::Display for HCode {
@@ -50,11 +54,20 @@ impl HCode {
             Self::ClientInterrupted => ("H27", "Client request interrupted"),
             Self::ClientIdle => ("H28", "Client connection idle"),
             Self::Maintenance => ("H80", "Maintenance mode"),
+            Self::Redirected => ("H90", "Redirected"),
+            Self::NeedsHttps => ("H91", "Redirected to HTTPS"),
         }
     }
 
     /// Whether the client is at fault, or nobody, so that the line is no error of the app.
     pub(crate) fn is_clients(self) -> bool {
-        matches!(self, Self::ClientInterrupted | Self::ClientIdle | Self::Maintenance)
+        matches!(
+            self,
+            Self::ClientInterrupted
+                | Self::ClientIdle
+                | Self::Maintenance
+                | Self::Redirected
+                | Self::NeedsHttps
+        )
     }
 }

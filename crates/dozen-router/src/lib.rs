@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod access_files;
 mod access_log;
 mod answer;
@@ -36,6 +37,7 @@ mod crowd;
 mod date;
 mod download;
 mod error;
+mod error_page;
 mod exchange;
 mod fd_passing;
 mod forward;
@@ -61,6 +63,7 @@ mod policy;
 mod pool;
 mod privilege;
 mod protocol;
+mod redirect;
 mod refusals;
 mod request_id;
 mod service;

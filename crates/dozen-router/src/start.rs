@@ -25,7 +25,7 @@ use crate::{
     control_socket::ControlSocket,
     crowd::Crowd,
     error::RouterError,
-    listen::{self, Listener},
+    listen::{self, Listener, ListenerKind},
     options::{Limits, RouterOptions},
     privilege,
     status::Counters,
@@ -73,6 +73,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let (ended, workers_end) = mpsc::unbounded_channel();
     let trusted_proxies: Arc<[AddressRange]> = options.trusted_proxies.into();
     let crowd = Arc::new(Crowd::default());
+    let https_port = https_port(&options.listeners);
     let make_worker = |_| Worker {
         board: Arc::clone(&board),
         counters: Arc::clone(&counters),
@@ -80,6 +81,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         limits: options.limits,
         trusted_proxies: Arc::clone(&trusted_proxies),
         tls: Arc::clone(&tls),
+        https_port,
         files: files.clone(),
         stopping: stopping.clone(),
         max_connections: connections_per_thread(descriptors, &options.limits, threads),
@@ -132,6 +134,13 @@ fn threads_for(listeners: &[Listener]) -> Option<usize> {
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address().ok()).collect();
     let at = |address| addresses.iter().filter(|other| *other == address).count();
     addresses.iter().map(at).max().map(|most| most.min(MAX_THREADS))
+}
+
+/// The port that clients are sent to: 443 where it is one of several.
+fn https_port(listeners: &[Listener]) -> Option<u16> {
+    let tls = listeners.iter().filter(|listener| listener.kind == ListenerKind::Tls);
+    let ports: Vec<u16> = tls.filter_map(|listener| Some(listener.address().ok()?.port())).collect();
+    ports.iter().find(|port| **port == 443).or(ports.first()).copied()
 }
 
 /// Spreads each address over all threads; those of one address follow each other.
