@@ -42,6 +42,7 @@ Usage: cargo xtask TASK
   bench router [--install]  the router's CPU time a request, latency and memory, beside other proxies
                             --only LIST, --peers LIST, --rounds N, --seconds N, --rate N,
                             --ours [NAME=]PATH (a `router-probe`; may be repeated)
+  bench instructions [--install]  what a request takes in the router, and where (Callgrind)
   bench idle                memory and CPU time of an idle server; the start of commands
   bench revival             from kill -9 of the router to the next answer
   strict [--install]        what the router makes of ambiguous requests, beside nginx and haproxy
@@ -74,6 +75,7 @@ fn run(words: &[&str]) -> Result<(), TaskError> {
         ["bench", "deploy"] => bench::deploy::bench(false),
         ["bench", "deploy", "--install"] => bench::deploy::bench(true),
         ["bench", "router", options @ ..] => bench::router::bench(options),
+        ["bench", "instructions", options @ ..] => bench::router::instructions::bench(options),
         ["bench", "idle"] => bench::idle::bench(),
         ["bench", "revival"] => bench::revival::bench(),
         ["strict"] => strict::table(false),

@@ -5,7 +5,8 @@
 //! gone. Without the setting a barrier costs nothing.
 //!
 //! The names are those of the release engine ([`names`]), of the destruction of an app
-//! ([`destroy_names`]), and of every other place between two effects ([`Place`]). The kill tests
+//! ([`destroy_names`]), and of every other place between two effects ([`Place`],
+//! [`CertificatePlace`]). The kill tests
 //! take them from here, so a new one without a test fails there.
 
 use std::{path::Path, time::Duration};
@@ -29,12 +30,12 @@ pub fn destroy_names() -> Vec<String> {
 }
 
 macro_rules! places {
-    ($($(#[$doc:meta])* $place:ident = $name:literal),+ $(,)?) => {
-        /// A place outside the release engine where one effect is there and the next is not.
+    ($(#[$about:meta])* $places:ident; $($(#[$doc:meta])* $place:ident = $name:literal),+ $(,)?) => {
+        $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Place { $($(#[$doc])* $place),+ }
+        pub enum $places { $($(#[$doc])* $place),+ }
 
-        impl Place {
+        impl $places {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$place),+];
 
@@ -47,6 +48,8 @@ macro_rules! places {
 }
 
 places! {
+    /// A place outside the release engine where one effect is there and the next is not.
+    Place;
     /// An upload is in its place, its deploy's row is not committed.
     UploadKept = "upload.kept",
     /// A change is in the queue, and nobody was woken for it.
@@ -93,6 +96,35 @@ places! {
     DomainRecorded = "domain.recorded",
     /// Maintenance or a pause is in the store; the router does not know.
     TrafficRecorded = "traffic.recorded",
+}
+
+places! {
+    /// The same on the way of a certificate.
+    CertificatePlace;
+    /// A certificate, or the wish for one, is in the store or gone; nothing follows from it yet.
+    Recorded = "certificate.recorded",
+    /// The key of an account is stored; the ACME server may not know it yet.
+    AccountKeyStored = "certificate.account-key-stored",
+    /// The ACME server has made an account, and its URL is not stored.
+    AccountMade = "certificate.account-made",
+    /// The key for an order is stored; the ACME server may not have been asked yet.
+    OrderRecorded = "certificate.order-recorded",
+    /// The ACME server has taken an order, and its URL is not stored.
+    Ordered = "certificate.ordered",
+    /// The answers to challenges are stored; the router does not show them.
+    ChallengeStored = "certificate.challenge-stored",
+    /// The router shows the answers; the ACME server was not told.
+    ChallengeShown = "certificate.challenge-shown",
+    /// The ACME server was told to look.
+    ChallengeTold = "certificate.challenge-told",
+    /// All names are validated; the certificate was not asked for.
+    Validated = "certificate.validated",
+    /// The certificate was asked for.
+    Finalized = "certificate.finalized",
+    /// The certificate is here, and not stored.
+    Issued = "certificate.issued",
+    /// The certificate is stored; the router does not show it.
+    Stored = "certificate.stored",
 }
 
 /// Waits here if a test asks for it.

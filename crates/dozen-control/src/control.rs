@@ -26,6 +26,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     barrier::{self, Place},
+    certs::{AcmeSettings, CertificateKeeper},
     error::ControlError,
     home::Home,
     key_file,
@@ -49,6 +50,8 @@ pub struct ServerOptions {
     pub listen_https: Vec<SocketAddr>,
     /// The port at which clients reach HTTPS, where it is not that of such an address.
     pub https_port: Option<u16>,
+    /// How certificates are got from an ACME server.
+    pub acme: AcmeSettings,
     /// Proxies before the router whose word about the client counts.
     pub trusted_proxies: Vec<AddressRange>,
     /// Time limits and bounds of the router.
@@ -83,6 +86,7 @@ pub struct Control {
     pub(crate) ports: PortPool,
     pub(crate) logs: LogStore,
     pub(crate) router: RouterLink,
+    pub(crate) keeper: CertificateKeeper,
     pub(crate) started_at: i64,
     as_root: bool,
     ending: AtomicBool,
@@ -150,6 +154,7 @@ impl Control {
             ports: PortPool::new(),
             logs,
             router,
+            keeper: CertificateKeeper::default(),
             started_at: crate::store::now(),
             as_root,
             ending: AtomicBool::new(false),
@@ -323,11 +328,16 @@ impl Control {
         }
     }
 
-    /// The address to open for a host.
+    /// Whether clients can speak TLS with the router.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        !self.options.listen_https.is_empty()
+    }
+
+    /// The address to open for a host: HTTPS where strangers believe the certificate.
     pub(crate) fn url_of(&self, host: &str) -> String {
-        match self.router.port() {
-            Some(80) | None => format!("http://{host}/"),
-            Some(port) => format!("http://{host}:{port}/"),
+        match (self.router.https_port(), self.router.port()) {
+            (Some(port), _) if self.is_certified(host) => url("https", host, port, 443),
+            (_, port) => url("http", host, port.unwrap_or(80), 80),
         }
     }
 
@@ -348,6 +358,10 @@ impl Control {
             .and_then(|names| Some(names.first()?.to_string()))
             .unwrap_or_else(own)
     }
+}
+
+fn url(scheme: &str, host: &str, port: u16, usual: u16) -> String {
+    if port == usual { format!("{scheme}://{host}/") } else { format!("{scheme}://{host}:{port}/") }
 }
 
 /// A build's error in the control plane's words.

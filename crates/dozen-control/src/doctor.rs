@@ -38,6 +38,7 @@ impl Control {
     pub fn doctor(&self) -> Vec<DoctorCheck> {
         let mut checks = local_checks(&self.options.binary);
         checks.push(self.router_check());
+        checks.extend(self.certificate_checks());
         checks.push(self.disk_check());
         checks.push(self.user_check());
         checks

@@ -9,7 +9,7 @@ use dozen_model::{
     release::ReleaseNumber,
 };
 
-use crate::{api::wire::ErrorBody, key_file::KeyFault};
+use crate::{api::wire::ErrorBody, certs::PairFault, key_file::KeyFault};
 
 /// Why a request was refused, or what of our own went wrong.
 ///
@@ -63,6 +63,26 @@ pub enum ControlError {
     NoSuchDomain { domain: String },
     #[error("`{domain}` is below the base domain, where dozen gives every app its name")]
     DomainReserved { domain: Domain },
+    #[error(transparent)]
+    Certificate(#[from] PairFault),
+    #[error("there is no certificate for `{name}`")]
+    NoSuchCertificate { name: String },
+    #[error("several certificates are for `{name}`: number {}", numbers.join(", "))]
+    SeveralCertificates { name: String, numbers: Vec<String> },
+    #[error("the certificate for `{name}` comes from the local authority, which makes it again")]
+    LocalCertificate { name: String },
+    #[error("the certificate for `{name}` would be asked for again, because DOZEN_ACME is on")]
+    AutomaticCertificate { name: String },
+    #[error("no certificate for `{name}` comes from an ACME server")]
+    NotFromAcme { name: String },
+    #[error("no public authority issues a certificate for `{name}` by HTTP-01 or TLS-ALPN-01")]
+    NotPublic { name: String },
+    #[error("`{domain}` is not a domain of any app")]
+    DomainOfNobody { domain: Domain },
+    #[error("the ACME server asks to wait until {until}")]
+    AcmeWaits { until: String },
+    #[error("there is no local authority, because the router has no address for TLS")]
+    NoAuthority,
     #[error("there is no service `{name}`")]
     NoSuchService { name: String, nearest: Option<String> },
     #[error("there is a service `{name}` already")]
@@ -190,6 +210,8 @@ impl ControlError {
                 | Self::NoSuchInstance { .. }
                 | Self::NoSuchProcess { .. }
                 | Self::NoSuchDomain { .. }
+                | Self::NoSuchCertificate { .. }
+                | Self::NotFromAcme { .. }
                 | Self::NotSet { .. }
         )
     }

@@ -11,6 +11,7 @@ impl Hint for ControlError {
         self.server_hint()
             .or_else(|| self.name_hint())
             .or_else(|| self.service_hint())
+            .or_else(|| self.certificate_hint())
             .or_else(|| self.change_hint())
     }
 }
@@ -101,6 +102,35 @@ impl ControlError {
             Self::NoSuchDeploy { .. } => Some("see `dozen builds`".into()),
             Self::NoSuchDomain { .. } => Some("see `dozen domains`".into()),
             Self::NotSet { nearest, .. } => meant(nearest).or(Some("see `dozen config`".into())),
+            _ => None,
+        }
+    }
+
+    /// Of certificates.
+    fn certificate_hint(&self) -> Option<String> {
+        match self {
+            Self::Certificate(fault) => fault.hint(),
+            Self::NoSuchCertificate { .. } => Some("see `dozen certs`".into()),
+            Self::SeveralCertificates { .. } => Some("say which by its number: see `dozen certs`".into()),
+            Self::LocalCertificate { .. } => Some(
+                "one of your own for the same name takes its place: add it with `dozen certs add`".into(),
+            ),
+            Self::AutomaticCertificate { .. } => {
+                Some("take the domain away with `dozen domains remove`, or set DOZEN_ACME to `off`".into())
+            }
+            Self::NotFromAcme { .. } => {
+                Some("see `dozen certs`; your own are renewed with `dozen certs add`".into())
+            }
+            Self::NotPublic { .. } => {
+                Some("bring a certificate of your own, also for a wildcard, with `dozen certs add`".into())
+            }
+            Self::DomainOfNobody { domain } => {
+                Some(format!("give it to an app first: `dozen domains add {domain}`"))
+            }
+            Self::AcmeWaits { .. } => Some("it is tried again by itself then; see `dozen certs`".into()),
+            Self::NoAuthority => {
+                Some("set DOZEN_LISTEN_HTTPS for the server, such as `127.0.0.1:1443`".into())
+            }
             _ => None,
         }
     }

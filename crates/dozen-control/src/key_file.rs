@@ -19,8 +19,8 @@ use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox};
 
 use crate::{
     error::ControlError,
-    seal::{KEY_BYTES, Key, Owner, Secret, random},
-    store::{StageKey, Store},
+    seal::{KEY_BYTES, Key, Owner, Secret, ServerSecret, random},
+    store::{CertificateRow, StageKey, Store},
 };
 
 /// What helps when secrets do not open.
@@ -111,7 +111,11 @@ fn read(path: &Path) -> Result<Key, KeyFault> {
 
 /// Whether a key opens one of the stored secrets, or there is none.
 fn opens_a_secret(key: &Key, store: &Store) -> Result<bool, ControlError> {
-    let mut found = false;
+    let mut secrets = secrets_of_server(store)?;
+    let mut found = !secrets.is_empty();
+    if secrets.drain(..).any(|(owner, sealed)| key.unseal(&owner, &sealed).is_ok()) {
+        return Ok(true);
+    }
     for stage in store.stages()? {
         let secrets = secrets_of(&stage.key, store)?;
         found |= !secrets.is_empty();
@@ -120,6 +124,15 @@ fn opens_a_secret(key: &Key, store: &Store) -> Result<bool, ControlError> {
         }
     }
     Ok(!found)
+}
+
+/// What is sealed of the server itself.
+fn secrets_of_server(store: &Store) -> Result<Vec<(Owner, Vec<u8>)>, ControlError> {
+    let key_of = |row: CertificateRow| {
+        let owner = Owner::of_server(ServerSecret::CertificateKey(row.id));
+        row.issued.map(|issued| (owner, issued.sealed_key))
+    };
+    Ok(store.certificates()?.into_iter().filter_map(key_of).collect())
 }
 
 /// What is sealed of a stage, of its releases the last one.

@@ -21,6 +21,7 @@ mod advice;
 pub mod api;
 mod attachments;
 pub mod barrier;
+mod certs;
 mod control;
 pub mod destroy;
 mod doctor;
@@ -57,6 +58,7 @@ mod traffic;
 mod watch;
 mod worker;
 
+pub use certs::{AcmeSettings, PairFault};
 pub use control::{Control, ServerOptions};
 pub use doctor::local_checks;
 pub use error::ControlError;

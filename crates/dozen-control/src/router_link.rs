@@ -28,6 +28,8 @@ use dozen_router::{
 use dozen_sandbox::SocketPath;
 use parking_lot::{Condvar, Mutex};
 
+mod certificates;
+
 use crate::{
     api::wire::RefusedRequests,
     control::ServerOptions,
@@ -44,6 +46,8 @@ const ROUTER_UID: u32 = 199_999;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The same for a question whose answer nobody needs.
 const CURIOSITY: Duration = Duration::from_millis(500);
+/// The same for numbers that somebody looks at, who gives up after ten seconds as a rule.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The router as control sees it.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ pub(crate) struct RouterLink {
     generation: Mutex<u64>,
     table: Mutex<Table>,
     table_changed: Condvar,
+    certificates: certificates::CertificateLink,
     process: Mutex<Option<Arc<RouterProcess>>>,
 }
 
@@ -81,6 +86,7 @@ impl RouterLink {
             generation: Mutex::new(u64::try_from(crate::store::now_ms()).unwrap_or(1)),
             table: Mutex::default(),
             table_changed: Condvar::new(),
+            certificates: certificates::CertificateLink::default(),
             process: Mutex::default(),
         }
     }
@@ -88,6 +94,11 @@ impl RouterLink {
     /// The port people use, once listeners are bound.
     pub(crate) fn port(&self) -> Option<u16> {
         self.listeners.port(ListenerKind::Plain)
+    }
+
+    /// The same for HTTPS, where it is spoken.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        self.listeners.port(ListenerKind::Tls)
     }
 
     /// The router's process, while it lives.
@@ -261,6 +272,7 @@ impl RouterLink {
         if !self.spawn()? {
             return Ok(false);
         }
+        self.certificates.router_was_revived();
         let mut table = self.table.lock();
         *table = Table { is_stale: true, revivals: table.revivals + 1 };
         self.table_changed.notify_all();
@@ -338,6 +350,12 @@ impl RouterLink {
         }
         let status = status?;
         Some(RefusedRequests { malformed: status.malformed, unknown_hosts: status.unknown_hosts })
+    }
+
+    /// What the router has counted, as Prometheus reads it; nothing while it does not answer.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        // Over a connection of its own: who looks keeps no table waiting.
+        ask_within(&mut self.connect()?, LOOK, RouterClient::metrics).ok()
     }
 
     /// Closes the upgraded connections of an endpoint.

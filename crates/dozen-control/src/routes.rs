@@ -21,6 +21,8 @@ use crate::{
 impl Control {
     /// Gives the router the table of this moment and waits until it routes by it.
     pub(crate) fn publish(&self) -> Result<(), ControlError> {
+        // Whoever has a name now may want a certificate for it.
+        self.keeper.wake();
         self.router.publish(|generation| self.table(generation))
     }
 

@@ -42,6 +42,21 @@ pub(crate) enum Secret<'a> {
     Command(&'a str),
 }
 
+/// What a secret of the server itself is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ServerSecret<'a> {
+    /// The key of a certificate, by its row.
+    CertificateKey(i64),
+    /// The key of the authority of a base domain.
+    AuthorityKey(&'a str),
+    /// The key of the account with an ACME server, by its directory.
+    AccountKey(&'a str),
+    /// The key of a certificate that is being ordered, by the certificate's row.
+    OrderKey(i64),
+    /// The answer to a challenge, by the certificate's row and the token.
+    Challenge(i64, &'a str),
+}
+
 /// What a sealed value is and where it belongs.
 #[derive(Debug, Clone)]
 pub(crate) struct Owner {
@@ -66,6 +81,18 @@ impl Owner {
             Secret::Command(_) => None,
         };
         Self { text: format!("{kind}/{app}/{stage}/{name}"), old_text }
+    }
+
+    /// The owner of a secret of the server. No kind here is one of a stage's.
+    pub(crate) fn of_server(secret: ServerSecret<'_>) -> Self {
+        let text = match secret {
+            ServerSecret::CertificateKey(row) => format!("certificate-key/{row}"),
+            ServerSecret::AuthorityKey(domain) => format!("authority-key/{domain}"),
+            ServerSecret::AccountKey(directory) => format!("account-key/{directory}"),
+            ServerSecret::OrderKey(row) => format!("order-key/{row}"),
+            ServerSecret::Challenge(row, token) => format!("challenge/{row}/{token}"),
+        };
+        Self { text, old_text: None }
     }
 }
 

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     api,
+    certs::keep_certificates,
     control::{Control, ServerOptions},
     error::ControlError,
     home::Home,
@@ -39,6 +40,7 @@ pub fn run(options: ServerOptions) -> Result<(), ControlError> {
     recover(&control)?;
     keep_router(&control);
     keep_table(&control);
+    keep_certificates(&control)?;
     keep_logs(&control);
     let socket = Home::api_socket(control.home.run());
     let ended = runtime.block_on(api::serve(Arc::clone(&control), &socket, signals));

@@ -11,6 +11,7 @@ use dozen_model::{
 };
 
 use crate::{
+    certs::AcmeSettings,
     control::{Control, ServerOptions},
     engine::{Change, ChangeRequest},
     launcher::{NewLaunch, launch_id},
@@ -39,6 +40,12 @@ impl Stand {
             listen: Vec::new(),
             listen_https: Vec::new(),
             https_port: None,
+            acme: AcmeSettings {
+                automatic: false,
+                directory: "https://acme.invalid/directory".into(),
+                email: None,
+                authorities: None,
+            },
             trusted_proxies: Vec::new(),
             router_limits: dozen_router::Limits::default(),
             domain: "localhost".into(),

@@ -244,12 +244,13 @@ impl Control {
     /// `dozen domains`.
     pub fn domain_list(&self, stage: &StageRow) -> Result<Vec<DomainEntry>, ControlError> {
         let own = self.automatic_host(&stage.key.app, &stage.key.stage);
-        let mut entries = vec![DomainEntry { url: self.url_of(&own), domain: own, automatic: true }];
-        for domain in self.store.domains(stage.key.id)? {
-            let url = self.url_of(domain.as_str());
-            entries.push(DomainEntry { domain: domain.to_string(), automatic: false, url });
-        }
-        Ok(entries)
+        let domains = self.store.domains(stage.key.id)?;
+        let others = domains.iter().map(|domain| (domain.to_string(), false));
+        let entry = |(domain, automatic): (String, bool)| {
+            let (url, certificate) = (self.url_of(&domain), self.certificate_of(&domain)?);
+            Ok(DomainEntry { domain, automatic, url, certificate })
+        };
+        std::iter::once((own, true)).chain(others).map(entry).collect()
     }
 
     /// `dozen services`.

@@ -51,6 +51,7 @@ pub(crate) struct Line<'a> {
     pub(crate) path: &'a str,
     pub(crate) host: &'a str,
     pub(crate) id: &'a str,
+    pub(crate) trace: &'a str,
     pub(crate) from: &'a str,
     pub(crate) instance: &'a str,
     pub(crate) release: &'a str,
@@ -139,7 +140,8 @@ impl Line<'_> {
         // Writing to a string cannot go wrong.
         let _ = write!(out, "{at} router at={level} method={} path=\"", self.method);
         push_path(self.path, out);
-        let _ = write!(out, "\" host={} request_id={} fwd=\"{}\"", self.host, self.id, self.from,);
+        let (host, id, trace, from) = (self.host, self.id, self.trace, self.from);
+        let _ = write!(out, "\" host={host} request_id={id} trace_id={trace} fwd=\"{from}\"");
         for (name, value) in [("instance", self.instance), ("release", self.release)] {
             if !value.is_empty() {
                 let _ = write!(out, " {name}={value}");
@@ -191,6 +193,7 @@ mod tests {
             path,
             host: "a.localhost",
             id: "0123456789abcdef0123",
+            trace: "4bf92f3577b34da6a3ce929d0e0e4736",
             from: "1.2.3.4",
             instance: "web.1",
             release: "v3",
@@ -206,8 +209,8 @@ mod tests {
     fn a_line_is_one_of_the_platform_stream() {
         let mut out = String::new();
         line("/x").append_to(&mut out);
-        let text = "at=info method=GET path=\"/x\" host=a.localhost request_id=0123456789abcdef0123 fwd=\"1.2.3.4\" \
-                    instance=web.1 release=v3 connect=1ms service=4ms status=200 bytes=1234";
+        let text = "at=info method=GET path=\"/x\" host=a.localhost request_id=0123456789abcdef0123 \
+                    trace_id=4bf92f3577b34da6a3ce929d0e0e4736 fwd=\"1.2.3.4\" instance=web.1 release=v3 connect=1ms service=4ms status=200 bytes=1234";
         let parsed =
             StreamLine { at: 1_700_000_000_000_000_001, process: "router".into(), text: text.into() };
         assert_eq!(StreamLine::parse(&out), Some(parsed.clone()));

@@ -145,7 +145,7 @@ pub(crate) async fn attempt(
             },
         };
         exchange.sent = Some(Instant::now());
-        match send(lent, request, client, &exchange.limits()).await {
+        match send(lent, request, client, exchange).await {
             Sent::Answered(begun) => return Attempt::Answered(begun),
             Sent::NotWritten => {
                 tries += 1;
@@ -166,18 +166,28 @@ pub(crate) async fn attempt(
             Sent::Late(status, code) => return Attempt::Failed(status, code),
         }
         Counters::count(&room.counters.replayed);
+        exchange.count(|meter| meter.replayed.add(1));
         tries = POOLED_TRIES;
     }
 }
 
-async fn send(mut lent: Lent, request: &Outgoing<'_>, client: &mut Client<'_>, limits: &Limits) -> Sent {
+async fn send(
+    mut lent: Lent,
+    request: &Outgoing<'_>,
+    client: &mut Client<'_>,
+    exchange: &mut Exchange,
+) -> Sent {
+    let limits = &exchange.limits();
     let mut upload = Upload::new(request.framing, request.max_body);
     let mut broken = None;
     let headed =
         poll_fn(|cx| poll_answer(cx, &mut lent, &mut upload, &mut broken, (request, client, limits))).await;
     match headed {
         Ok(said) => begin(Begun { said, lent, upload }, request, client).await,
-        Err(sent) => sent,
+        Err(sent) => {
+            exchange.received = upload.body_bytes();
+            sent
+        }
     }
 }
 

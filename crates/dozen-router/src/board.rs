@@ -26,7 +26,10 @@ use http::Method;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{access_log::LogKey, error::RouterError, host::HostName, policy::Policy, protocol::EndpointLoad};
+use crate::{
+    access_log::LogKey, error::RouterError, host::HostName, meter::StageMeter, policy::Policy,
+    protocol::EndpointLoad,
+};
 
 /// What one endpoint has in flight, in all threads, whatever tables come and go.
 #[derive(Debug)]
@@ -77,8 +80,7 @@ pub(crate) struct Stage {
     pub(crate) domain: Option<String>,
     pub(crate) hold_limit: Duration,
     pub(crate) policy: Arc<Policy>,
-    /// Requests held now, in all threads.
-    pub(crate) held: Arc<AtomicUsize>,
+    pub(crate) meter: Arc<StageMeter>,
     waiting: bool,
     hold: Hold,
     turn: AtomicUsize,
@@ -298,7 +300,7 @@ impl Board {
 
     /// Requests held now.
     pub(crate) fn held(&self) -> usize {
-        self.routes().stages.iter().map(|stage| stage.held.load(Relaxed)).sum()
+        self.routes().stages.iter().map(|stage| stage.meter.held_now.load(Relaxed)).sum()
     }
 
     /// Picks the endpoint with the least in flight among those not in `tried`, in turn where they
@@ -346,7 +348,7 @@ impl Board {
         let name: Arc<str> = format!("{}/{}", route.app, route.stage).into();
         let routes = self.routes();
         let old = routes.stage(&name);
-        let held = old.map(|old| Arc::clone(&old.held)).unwrap_or_default();
+        let meter = old.map(|old| Arc::clone(&old.meter)).unwrap_or_default();
         let policy = Policy::new(&route.policy, &route.domains, old.map(|old| &*old.policy));
         let way = match &route.target {
             Target::Static(site) => Way::Static(Arc::new(site.clone())),
@@ -373,7 +375,7 @@ impl Board {
             domain: route.domains.first().map(ToString::to_string),
             hold_limit: route.hold_limit,
             policy: Arc::new(policy),
-            held,
+            meter,
             waiting: route.waiting,
             hold: route.hold,
             turn: AtomicUsize::new(0),

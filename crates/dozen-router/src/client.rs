@@ -93,6 +93,14 @@ impl RouterClient {
         }
     }
 
+    /// What the router has counted since its start, in Prometheus' text format (0.0.4).
+    pub fn metrics(&mut self) -> Result<String, RouterError> {
+        match self.ask(&Request::Metrics {})?.0 {
+            Answer::Metrics(text) => Ok(text),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Ends the upgraded connections of an endpoint, WebSockets with a close frame (1001), and any
     /// that may still be opened. Returns how many there were.
     pub fn close_upgraded(&mut self, endpoint: &str) -> Result<usize, RouterError> {

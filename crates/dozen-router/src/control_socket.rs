@@ -25,6 +25,7 @@ use crate::{
     error::RouterError,
     fd_passing::{LineReader, send_line},
     listen::Listener,
+    metrics,
     options::Limits,
     protocol::{Answer, ListenerStatus, Request, RouterStatus},
     status::Counters,
@@ -126,6 +127,7 @@ impl ControlSocket {
             Request::InFlight {} => Answer::InFlight(self.board.in_flight()),
             Request::Listeners {} => Answer::Listeners(self.listeners.iter().map(|one| one.kind).collect()),
             Request::Status {} => Answer::Status(Box::new(self.status())),
+            Request::Metrics {} => Answer::Metrics(metrics::text(&self.board.routes(), &self.counters)),
             Request::CloseUpgraded { endpoint } => Answer::Closing(self.board.close_upgraded(&endpoint)),
         }
     }

@@ -78,7 +78,7 @@ impl Download {
         watchdog: &mut Watchdog,
         exchange: &mut Exchange,
     ) -> Poll<Ended> {
-        self.poll_upload(cx, client);
+        self.poll_upload(cx, client, exchange);
         loop {
             let is_large = self.gather(cx, client, exchange);
             if client.outbox.is_empty() && !is_large {
@@ -141,13 +141,14 @@ impl Download {
         Poll::Pending
     }
 
-    fn poll_upload(&mut self, cx: &mut Context<'_>, client: &mut Http1) {
+    fn poll_upload(&mut self, cx: &mut Context<'_>, client: &mut Http1, exchange: &mut Exchange) {
         let Some(lent) = self.lent.as_mut().filter(|_| !self.upload.is_over()) else { return };
         // An app that reads no more has said all the same what it has to say, and a client whose
         // body broke is told by the end of the connection.
         if let Poll::Ready(Ok(())) = self.upload.poll(cx, &[], client, &mut lent.upstream().stream) {
             lent.sent();
         }
+        exchange.received = self.upload.body_bytes();
     }
 
     /// Takes what is here of the answer, as long as it is small. Whether a large piece waits in the

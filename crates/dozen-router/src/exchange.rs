@@ -16,12 +16,15 @@ use crate::{
     connection::Client,
     forwarded::Origin,
     h_code::HCode,
+    headers,
     host::HostName,
     http1::{
         fields::{Field, Name},
         request::RequestHead,
     },
+    meter::{Ended, ThreadMeter},
     options::Limits,
+    trace::Trace,
 };
 
 /// One request and its answer.
@@ -35,6 +38,7 @@ pub(crate) struct Exchange {
     /// Whose request it is.
     pub(crate) origin: Origin,
     pub(crate) id: String,
+    pub(crate) trace: Trace,
     /// Whether pages of ours are to be JSON.
     pub(crate) wants_json: bool,
     /// The entity tags that the client has.
@@ -48,6 +52,8 @@ pub(crate) struct Exchange {
     pub(crate) sent: Option<Instant>,
     /// 0 until there is an answer.
     pub(crate) status: u16,
+    /// Bytes of the request's body.
+    pub(crate) received: u64,
     /// Bytes of the answer's body.
     pub(crate) bytes: u64,
     pub(crate) code: Option<HCode>,
@@ -60,17 +66,21 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Begins with a request's head.
     pub(crate) fn begin(client: &Rc<Client>, head: &RequestHead<'_>) -> Box<Self> {
-        let (mut offered, mut wants_json, mut known_tags) = (None, false, None);
+        let (mut offered, mut traced, mut wants_json, mut known_tags) = (None, false, false, None);
         for Field { known, value, .. } in head.fields.iter() {
             match known {
                 Name::RequestId => offered = Some(value),
+                Name::Traceparent => traced = true,
                 Name::Accept => wants_json |= prefers_json(value),
                 Name::IfNoneMatch => known_tags = Some(value.into()),
                 _ => {}
             }
         }
+        let ids = &client.room.ids;
+        let (id, digits) = ids.choose(offered);
         Box::new(Self {
-            id: client.room.ids.choose(offered),
+            id,
+            trace: traced.then(|| trace_of(head)).flatten().unwrap_or_else(|| Trace::made(digits, ids)),
             wants_json,
             known_tags,
             client: Rc::clone(client),
@@ -83,12 +93,34 @@ impl Exchange {
             endpoint: None,
             sent: None,
             status: 0,
+            received: 0,
             bytes: 0,
             code: None,
             replayed: false,
             started: Instant::now(),
             at: SystemTime::now(),
         })
+    }
+
+    /// It is a request of this stage from now on: at first, and when the table has changed.
+    pub(crate) fn enter(&mut self, stage: &Arc<Stage>) {
+        match &self.stage {
+            Some(old) if Arc::ptr_eq(old, stage) => return,
+            Some(old) if Arc::ptr_eq(&old.meter, &stage.meter) => {}
+            old => {
+                let thread = self.client.room.thread;
+                old.iter().for_each(|old| old.meter.of(thread).leave());
+                stage.meter.of(thread).begin();
+            }
+        }
+        self.stage = Some(Arc::clone(stage));
+    }
+
+    /// Counts something of its stage.
+    pub(crate) fn count(&self, count: impl FnOnce(&ThreadMeter)) {
+        if let Some(stage) = &self.stage {
+            count(stage.meter.of(self.client.room.thread));
+        }
     }
 
     /// The client's address, for the log.
@@ -142,6 +174,12 @@ impl Exchange {
     }
 }
 
+/// The trace that a client names: in one field, which is not for this hop alone.
+fn trace_of(head: &RequestHead<'_>) -> Option<Trace> {
+    let ends_here = head.hop.names_headers && headers::is_named(head.fields, b"traceparent");
+    Trace::passed(head.fields.only(Name::Traceparent).filter(|_| !ends_here)?)
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         let Some(stage) = self.stage.take() else { return };
@@ -153,6 +191,15 @@ impl Drop for Exchange {
         let now = Instant::now();
         let sent = self.sent.unwrap_or(now);
         let endpoint = self.endpoint.as_deref();
+        let service = now.saturating_duration_since(sent);
+        stage.meter.of(self.client.room.thread).end(&Ended {
+            method: &self.method,
+            status: self.status,
+            code: self.code,
+            service: self.sent.map(|_| service),
+            received: self.received,
+            sent: self.bytes,
+        });
         self.client.room.log.write(
             &stage.log,
             &Line {
@@ -161,11 +208,12 @@ impl Drop for Exchange {
                 path: self.path(),
                 host: self.host.name(),
                 id: &self.id,
+                trace: self.trace.id(),
                 from: self.from(),
                 instance: endpoint.map_or("", |endpoint| &endpoint.instance),
                 release: endpoint.map_or(&stage.release, |endpoint| &endpoint.release),
                 connect: sent.saturating_duration_since(self.started),
-                service: now.saturating_duration_since(sent),
+                service,
                 status: self.status,
                 bytes: self.bytes,
                 code: self.code,

@@ -29,6 +29,7 @@ use crate::{
     exchange::Exchange,
     h_code::HCode,
     http1::fields::Name,
+    meter::ThreadMeter,
     policy::Instead,
     static_site,
 };
@@ -60,7 +61,7 @@ struct Held(Arc<Stage>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Relaxed);
+        self.0.meter.held_now.fetch_sub(1, Relaxed);
     }
 }
 
@@ -85,6 +86,7 @@ pub(crate) async fn forward(
                         exchange.in_flight = None;
                         exchange.sent = None;
                         tried.push(endpoint.load.key);
+                        exchange.count(|meter| meter.not_sent.add(1));
                     }
                     Attempt::Failed(status, code) => {
                         return Answer::Own(answer::failure(status, code, exchange));
@@ -124,7 +126,9 @@ fn check(mut begun: Begun, mut exchange: Box<Exchange>, request: &Outgoing<'_>) 
         if let Some(in_flight) = &mut exchange.in_flight {
             in_flight.upgrade();
         }
+        exchange.count(ThreadMeter::upgrade);
     }
+    exchange.received = begun.upload.body_bytes();
     exchange.status = begun.said.status.as_u16();
     Answer::App(begun, exchange)
 }
@@ -134,7 +138,7 @@ fn next_step(exchange: &mut Exchange, name: &str, tried: &[u64]) -> Step {
     loop {
         let routes = board.routes();
         let Some(stage) = routes.stage(name) else { return Step::Gone };
-        exchange.stage = Some(Arc::clone(stage));
+        exchange.enter(stage);
         if stage.holds(&exchange.method) {
             return Step::Hold(HCode::BootTimeout);
         }
@@ -156,11 +160,12 @@ fn next_step(exchange: &mut Exchange, name: &str, tried: &[u64]) -> Step {
 struct Wait {
     changes: Option<watch::Receiver<u64>>,
     pause: Duration,
+    is_counted: bool,
 }
 
 impl Wait {
     fn new() -> Self {
-        Self { changes: None, pause: FIRST_PAUSE }
+        Self { changes: None, pause: FIRST_PAUSE, is_counted: false }
     }
 
     /// Waits until there may be a way. `Err` when the request has waited for too long, too many wait
@@ -184,8 +189,11 @@ impl Wait {
         }
         let limit = exchange.client.room.limits.held_per_stage;
         let held = Held(Arc::clone(stage));
-        if stage.held.fetch_add(1, Relaxed) >= limit {
+        if stage.meter.held_now.fetch_add(1, Relaxed) >= limit {
             return Err(Some(reason));
+        }
+        if !std::mem::replace(&mut self.is_counted, true) {
+            exchange.count(|meter| meter.held.add(1));
         }
         // An instance that refuses may be back at once, on the same port, without a new table: its
         // shim restarts it. Other reasons end with a new table only.

@@ -24,6 +24,7 @@ use crate::{
     h2_traffic::{Streams, Traffic, Watched},
     http1::request::{self, Refusal},
     service,
+    status::Counters,
     watchdog::Watchdog,
     worker::Stopping,
 };
@@ -48,6 +49,7 @@ type Reset = &'static str;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream, reach: Reach) {
+    client.room.tally().http2_connections.add(1);
     let limits = client.room.limits;
     let traffic = Rc::new(Traffic::new());
     let reach = Rc::new(reach);
@@ -133,10 +135,12 @@ async fn answer(
         Err(refusal) => return Ok(refuse(&client, refusal)),
     };
     if !reach.includes(head.host.name()) {
+        Counters::count(&client.room.counters.refusals.misdirected);
         let text = "This connection is not for that host.";
         return Ok(page(StatusCode::MISDIRECTED_REQUEST, text));
     }
     let mut for_app = Vec::new();
+    client.room.tally().http2_requests.add(1);
     let taken = service::take(&client, &head, &mut for_app);
     let framing = head.framing;
     let (mut body, mut watchdog) = (H2Body::new(request.into_body()), Watchdog::default());

@@ -126,6 +126,7 @@ pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream) {
         };
         request.clear();
         request.shrink_to(KEPT_ROOM);
+        client.room.tally().http1_requests.add(1);
         let taken = service::take(&client, &head, &mut request);
         let (framing, hop) = (head.framing, head.hop);
         let asked = Asked { method: head.method, version: head.version, hop };

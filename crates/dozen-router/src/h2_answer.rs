@@ -145,11 +145,12 @@ impl AppBody {
         exchange: &mut Exchange,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(lent) = &mut self.lent else { return Poll::Ready(None) };
-        if !self.upload.is_over()
-            && let Poll::Ready(Ok(())) =
-                self.upload.poll(cx, &[], &mut self.rest, &mut lent.upstream().stream)
-        {
-            lent.sent();
+        if !self.upload.is_over() {
+            let polled = self.upload.poll(cx, &[], &mut self.rest, &mut lent.upstream().stream);
+            if let Poll::Ready(Ok(())) = polled {
+                lent.sent();
+            }
+            exchange.received = self.upload.body_bytes();
         }
         let upstream = lent.upstream();
         let piece = match upstream.poll_data(cx) {

@@ -41,6 +41,26 @@ impl fmt::Display for HCode {
 }
 
 impl HCode {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Crashed,
+        Self::RequestTimeout,
+        Self::ClosedWithoutResponse,
+        Self::NoInstances,
+        Self::IdleConnection,
+        Self::PoorlyFormed,
+        Self::ServerInterrupted,
+        Self::BootTimeout,
+        Self::ClientInterrupted,
+        Self::ClientIdle,
+        Self::Maintenance,
+    ];
+
+    /// The code alone.
+    pub(crate) fn code(self) -> &'static str {
+        self.parts().0
+    }
+
     fn parts(self) -> (&'static str, &'static str) {
         match self {
             Self::Crashed => ("H10", "App crashed"),

@@ -23,7 +23,7 @@ use crate::{
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whether a `Connection` header among these names this one.
-fn is_named(fields: Fields<'_>, name: &[u8]) -> bool {
+pub(crate) fn is_named(fields: Fields<'_>, name: &[u8]) -> bool {
     let mut lists = fields.iter().filter(|field| field.known == Name::Connection);
     lists.any(|list| items(list.value).any(|item| item.eq_ignore_ascii_case(name)))
 }
@@ -61,11 +61,15 @@ pub(crate) fn write_request(
                     write_field(out, name, value);
                 }
             }
+            Name::Traceparent | Name::Tracestate if exchange.trace.is_passed() => {
+                write_field(out, name, value)
+            }
             _ => {}
         }
     }
     write_origin(out, head.host_text, &exchange.origin);
     write_framing(out, head.framing);
+    exchange.trace.write(out);
     // Writing to a Vec cannot go wrong.
     let _ = write!(out, "X-Request-ID: {}\r\nX-Request-Start: t=", exchange.id);
     let now = exchange.at().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -24,6 +24,8 @@ pub(crate) enum Request {
     Listeners {},
     /// How the router does.
     Status {},
+    /// What was counted.
+    Metrics {},
     /// End the upgraded connections of an endpoint, now and from now on.
     CloseUpgraded { endpoint: String },
 }
@@ -42,6 +44,8 @@ pub(crate) enum Answer {
     Listeners(Vec<ListenerKind>),
     /// The status.
     Status(Box<RouterStatus>),
+    /// What was counted, as Prometheus reads it.
+    Metrics(String),
     /// How many connections were told to end.
     Closing(usize),
     /// Why not.

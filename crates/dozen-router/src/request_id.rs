@@ -22,18 +22,28 @@ impl RequestIds {
         Ok(Self { state: Cell::new(state), salt })
     }
 
-    /// The client's id if it is 20 to 200 of `[A-Za-z0-9_.-]`, else a new one.
-    pub(crate) fn choose(&self, offered: Option<&[u8]>) -> String {
+    /// The client's id if it is 20 to 200 of `[A-Za-z0-9_.-]`, else a new one; then its digits too.
+    pub(crate) fn choose(&self, offered: Option<&[u8]>) -> (String, Option<[u8; 32]>) {
         match offered.and_then(|id| std::str::from_utf8(id).ok()) {
-            Some(id) if is_safe(id.as_bytes()) => id.to_owned(),
-            _ => self.make(),
+            Some(id) if is_safe(id.as_bytes()) => (id.to_owned(), None),
+            _ => {
+                let digits = self.digits();
+                (String::from_utf8_lossy(&digits).into_owned(), Some(digits))
+            }
         }
     }
 
-    fn make(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let number = u128::from(self.next()) << 64 | u128::from(self.next() ^ self.salt);
-        (0..32).map(|index| char::from(DIGITS[(number >> (index * 4) & 15) as usize])).collect()
+    /// 128 bits in hexadecimal digits.
+    pub(crate) fn digits(&self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        digits[..16].copy_from_slice(&self.half());
+        digits[16..].copy_from_slice(&hexadecimal(self.next() ^ self.salt));
+        digits
+    }
+
+    /// 64 bits in hexadecimal digits, never only zeros.
+    pub(crate) fn half(&self) -> [u8; 16] {
+        hexadecimal(self.next().max(1))
     }
 
     fn next(&self) -> u64 {
@@ -43,6 +53,11 @@ impl RequestIds {
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     }
+}
+
+fn hexadecimal(number: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|index| DIGITS[(number >> (index * 4) & 15) as usize])
 }
 
 fn is_safe(id: &[u8]) -> bool {
@@ -60,17 +75,17 @@ mod tests {
     fn a_safe_id_is_kept_and_any_other_replaced() {
         let ids = RequestIds::new().unwrap();
         let kept = "01234567-89ab.cdef_XYZ";
-        assert_eq!(ids.choose(Some(kept.as_bytes())), kept);
+        assert_eq!(ids.choose(Some(kept.as_bytes())), (kept.to_owned(), None));
         for bad in ["short", "01234567890123456789 x", "0123456789012345678\"", &"x".repeat(201)] {
-            let chosen = ids.choose(Some(bad.as_bytes()));
-            assert!(chosen != bad && chosen.len() == 32, "{bad}");
+            let (chosen, digits) = ids.choose(Some(bad.as_bytes()));
+            assert!(chosen != bad && chosen.as_bytes() == digits.unwrap(), "{bad}");
         }
     }
 
     #[test]
     fn made_ids_differ() {
         let (one, other) = (RequestIds::new().unwrap(), RequestIds::new().unwrap());
-        let made: HashSet<_> = (0..1000).flat_map(|_| [one.make(), other.make()]).collect();
+        let made: HashSet<_> = (0..1000).flat_map(|_| [one.digits(), other.digits()]).collect();
         assert_eq!(made.len(), 2000);
     }
 }

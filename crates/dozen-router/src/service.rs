@@ -19,7 +19,6 @@ use crate::{
     http1::{Framing, request::RequestHead},
     policy::{Facts, Verdict},
     redirect,
-    status::Counters,
 };
 
 /// A request that was taken: what was decided by its head alone.
@@ -39,7 +38,6 @@ enum Route {
 /// Takes a request by its head; the head that an app gets is written to `out`.
 pub(crate) fn take(client: &Rc<Client>, head: &RequestHead<'_>, out: &mut Vec<u8>) -> Taken {
     let counters = &client.room.counters;
-    Counters::count(&counters.requests);
     let mut exchange = Exchange::begin(client, head);
     if !client.peer.is_tls
         && let Some(proof) = client.room.tls.certificates.answer_to(&head.method, exchange.path())
@@ -48,7 +46,7 @@ pub(crate) fn take(client: &Rc<Client>, head: &RequestHead<'_>, out: &mut Vec<u8
     }
     match find(client, &head.host) {
         Route::Stage(stage) => {
-            exchange.stage = Some(Arc::clone(&stage));
+            exchange.enter(&stage);
             let facts = Facts {
                 client: exchange.origin.client,
                 content_length: length_of(head.framing),

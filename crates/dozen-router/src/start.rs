@@ -26,6 +26,7 @@ use crate::{
     crowd::Crowd,
     error::RouterError,
     listen::{self, Listener, ListenerKind},
+    meter::Thread,
     options::{Limits, RouterOptions},
     privilege,
     status::Counters,
@@ -58,7 +59,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     load_table(&options, &board);
     let certificates = Arc::new(Certificates::load(&options.state_dir));
     let tls = Arc::new(Tls::new(Arc::clone(&certificates), Arc::clone(&board))?);
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters::new(threads));
     let (files, log_writer) = access_files::start(AccessFiles {
         dir: options.access_dir.clone(),
         file_bytes: options.limits.access_file_bytes,
@@ -74,7 +75,8 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let trusted_proxies: Arc<[AddressRange]> = options.trusted_proxies.into();
     let crowd = Arc::new(Crowd::default());
     let https_port = https_port(&options.listeners);
-    let make_worker = |_| Worker {
+    let make_worker = |index| Worker {
+        thread: Thread { index, of: threads },
         board: Arc::clone(&board),
         counters: Arc::clone(&counters),
         crowd: Arc::clone(&crowd),

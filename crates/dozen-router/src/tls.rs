@@ -35,7 +35,7 @@ use crate::{
     error::RouterError,
     front_h2, front_http1,
     h2_request::Reach,
-    status::{Counters, TlsCounters},
+    status::{Counters, TlsCounters, TlsFailure},
 };
 
 /// Of clients without tickets; the oldest goes first.
@@ -100,7 +100,8 @@ impl Tls {
             let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
             let _ = stream.shutdown().await;
             let name = name.unwrap_or_else(|| "no name".to_owned());
-            return Err(io::Error::other(format!("no certificate covers {name:?}")));
+            let text = format!("no certificate covers {name:?}");
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         let stream = start.into_stream(Arc::clone(&self.config)).await?;
         Ok(Begun::Secured(ClientStream::Tls(Box::new(stream)), shown))
@@ -131,7 +132,10 @@ pub(crate) async fn serve(client: Rc<Client>, stream: TcpStream) {
             let reach = Reach { asked_for: stream.sni().map(name_of), shown };
             front_h2::serve(client, stream, reach).await;
         }
-        Ok(Begun::Challenged) => tracing::info!(%from, "answered a TLS-ALPN-01 challenge"),
+        Ok(Begun::Challenged) => {
+            Counters::count(&counters.challenges);
+            tracing::info!(%from, "answered a TLS-ALPN-01 challenge");
+        }
         Ok(Begun::Unused) => {}
         Err(error) => counters.note_failure(&error, from),
     }
@@ -147,9 +151,22 @@ impl TlsCounters {
     }
 
     fn note_failure(&self, error: &io::Error, from: IpAddr) {
-        Counters::count(&self.failures);
+        Counters::count(&self.failures[failure_of(error) as usize]);
         let Some(untold) = self.telling.turn() else { return };
         tracing::warn!(%from, untold, "a TLS handshake failed: {error}");
+    }
+}
+
+/// What kind of failure it is.
+fn failure_of(error: &io::Error) -> TlsFailure {
+    let said = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match (said, error.kind()) {
+        (Some(rustls::Error::AlertReceived(_)), _) => TlsFailure::Alert,
+        (Some(rustls::Error::PeerIncompatible(_)), _) => TlsFailure::Incompatible,
+        (Some(_), _) | (None, io::ErrorKind::InvalidData) => TlsFailure::Malformed,
+        (None, io::ErrorKind::NotFound) => TlsFailure::NoCertificate,
+        (None, io::ErrorKind::TimedOut) => TlsFailure::Timeout,
+        (None, _) => TlsFailure::Closed,
     }
 }
 

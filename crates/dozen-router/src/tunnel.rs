@@ -106,7 +106,7 @@ pub(crate) async fn run(
             up.say_goodbye(&mut app, &CLOSE_TO_APP)
         );
     }
-    exchange.bytes = down.bytes;
+    (exchange.received, exchange.bytes) = (up.bytes, down.bytes);
 }
 
 async fn time_to_go(exchange: &Exchange) {

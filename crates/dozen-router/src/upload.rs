@@ -29,6 +29,8 @@ pub(crate) struct Upload {
     allowance: u64,
     /// Bytes of the head that were written.
     head_written: usize,
+    /// Bytes of the body that were taken from the client.
+    body_bytes: u64,
     /// A chunk, framed, of which so much was written.
     chunk: Vec<u8>,
     chunk_written: usize,
@@ -72,6 +74,7 @@ impl Upload {
             framing,
             allowance: max_body.unwrap_or(u64::MAX),
             head_written: 0,
+            body_bytes: 0,
             chunk: Vec::new(),
             chunk_written: 0,
             stage: Stage::Sending,
@@ -93,6 +96,11 @@ impl Upload {
     /// Whether the app cannot have seen anything of it.
     pub(crate) fn is_unsent(&self) -> bool {
         self.head_written == 0
+    }
+
+    /// Bytes of the body that were taken from the client.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes
     }
 
     /// When a part of it last moved.
@@ -169,7 +177,9 @@ impl Upload {
         let parts = [IoSlice::new(rest), IoSlice::new(body)];
         let written = taken(ready!(Pin::new(app).poll_write_vectored(cx, &parts)))?;
         self.head_written += written.min(rest.len());
-        source.consume(written.saturating_sub(rest.len()));
+        let of_body = written.saturating_sub(rest.len());
+        source.consume(of_body);
+        self.body_bytes += of_body as u64;
         self.moved = Instant::now();
         Poll::Ready(Ok(()))
     }
@@ -187,6 +197,7 @@ impl Upload {
         }
         let written = taken(ready!(Pin::new(app).poll_write(cx, data)))?;
         source.consume(written);
+        self.body_bytes += written as u64;
         self.moved = Instant::now();
         Poll::Ready(Ok(()))
     }
@@ -207,6 +218,7 @@ impl Upload {
             self.chunk.extend_from_slice(&data[..count]);
             self.chunk.extend_from_slice(b"\r\n");
             source.consume(count);
+            self.body_bytes += count as u64;
             self.allowance = allowance;
         } else {
             self.chunk.extend_from_slice(b"0\r\n");

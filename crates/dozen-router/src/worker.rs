@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     io,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
+    sync::{Arc, mpsc::SyncSender},
     task::Waker,
     time::Duration,
 };
@@ -28,10 +28,11 @@ use crate::{
     crowd::Crowd,
     date::Clock,
     listen::ListenerKind,
+    meter::Thread,
     options::Limits,
     pool::Pool,
     request_id::RequestIds,
-    status::Counters,
+    status::{Counters, ThreadCounters},
     telling::Telling,
     tls::Tls,
 };
@@ -50,6 +51,7 @@ pub(crate) enum Stopping {
 /// What a thread is started with.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    pub(crate) thread: Thread,
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) crowd: Arc<Crowd>,
@@ -65,6 +67,7 @@ pub(crate) struct Worker {
 /// What the connections of a thread share.
 #[derive(Debug)]
 pub(crate) struct Room {
+    pub(crate) thread: Thread,
     pub(crate) board: Arc<Board>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) crowd: Arc<Crowd>,
@@ -108,9 +111,9 @@ impl Drop for Registered {
 pub(crate) struct OpenConnection(Rc<Room>);
 
 impl OpenConnection {
-    pub(crate) fn count(room: &Rc<Room>) -> Self {
+    fn count(room: &Rc<Room>, kind: ListenerKind) -> Self {
         room.open.set(room.open.get() + 1);
-        room.counters.open_connections.fetch_add(1, Relaxed);
+        room.tally().accept(kind);
         Self(Rc::clone(room))
     }
 }
@@ -118,7 +121,7 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
-        self.0.counters.open_connections.fetch_sub(1, Relaxed);
+        self.0.tally().closed.add(1);
         self.0.closed.notify_waiters();
     }
 }
@@ -141,6 +144,7 @@ impl Worker {
             tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let outcome = runtime.block_on(async move {
             let room = Rc::new(Room {
+                thread: self.thread,
                 pool: Pool::new(Arc::clone(&self.board), self.limits),
                 log: AccessLog::start(self.files, Arc::clone(&self.counters)),
                 ids: RequestIds::new()?,
@@ -210,6 +214,7 @@ impl Room {
                 Ok((stream, peer)) => self.start(stream, peer, kind),
                 // Out of descriptors or memory: those that are open go first.
                 Err(error) => {
+                    Counters::count(&self.counters.unaccepted);
                     if let Some(untold) = UNACCEPTED.turn() {
                         tracing::warn!(%error, untold, "a connection could not be accepted");
                     }
@@ -220,13 +225,17 @@ impl Room {
     }
 
     fn start(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr, kind: ListenerKind) {
-        Counters::count(&self.counters.connections);
-        let open = OpenConnection::count(self);
+        let open = OpenConnection::count(self, kind);
         let Ok(local) = stream.local_addr() else { return };
         // Answers are written whole; an interactive one must not wait for the client's word. Refused
         // only on a dead socket.
         let _ = stream.set_nodelay(true);
         spawn_local(connection::serve(Rc::clone(self), (stream, kind), (peer, local), open));
+    }
+
+    /// The counters of this thread.
+    pub(crate) fn tally(&self) -> &ThreadCounters {
+        self.counters.of(self.thread)
     }
 
     /// A place for one of several requests of a connection: each may need a connection to an app, as

@@ -84,6 +84,12 @@ impl ControlClient {
         read_json(response).await
     }
 
+    /// `GET`, with a text that is read whole.
+    pub(crate) async fn get_text(&mut self, path: &str) -> Result<Bytes, ClientError> {
+        let response = self.send(Method::GET, path, None).await?;
+        read_all(response).await
+    }
+
     /// A request with a JSON body and an answer that is read whole.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &mut self,

@@ -22,6 +22,7 @@ use dozen_model::{
     names::{AppName, NameError, StageName},
 };
 
+mod acme;
 mod caller;
 mod router_limits;
 mod server;
@@ -62,6 +63,19 @@ pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
         "Port at which clients reach HTTPS, where something before this machine changes it",
     ),
     ("DOZEN_DOMAIN", "`localhost`", "Base domain: apps answer at `APP.DOMAIN`"),
+    (
+        "DOZEN_ACME",
+        "`off`",
+        "`on`: every public domain of an app gets a certificate from the ACME server, whose terms of service \
+         you agree to by that",
+    ),
+    (
+        "DOZEN_ACME_DIRECTORY",
+        "Let's Encrypt",
+        "URL of the directory of the ACME server that certificates come from",
+    ),
+    ("DOZEN_ACME_EMAIL", "none", "Whom the ACME server may write to"),
+    ("DOZEN_ACME_CA", "the system's", "PEM file of the authorities that a private ACME server's own TLS has"),
     (
         "DOZEN_TRUSTED_PROXIES",
         "none",
@@ -306,6 +320,12 @@ pub(crate) enum SettingsError {
     Port { text: String },
     #[error("`DOZEN_DOMAIN` does not hold a domain")]
     Domain { source: NameError },
+    #[error("`{name}` is neither `on` nor `off`")]
+    Switch { name: &'static str },
+    #[error("`DOZEN_ACME_DIRECTORY` does not hold a URL that begins with `https://`")]
+    AcmeDirectory,
+    #[error("`DOZEN_ACME_EMAIL` does not hold one e-mail address")]
+    AcmeEmail,
     #[error("`DOZEN_TRUSTED_PROXIES` does not hold addresses of proxies")]
     Proxy { source: NotARange },
     #[error("`{name}`: {reason}")]

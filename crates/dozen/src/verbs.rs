@@ -6,6 +6,7 @@
 pub(crate) mod api_bridge;
 pub(crate) mod apps;
 pub(crate) mod builds;
+pub(crate) mod certs;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod create;

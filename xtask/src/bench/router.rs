@@ -13,6 +13,7 @@
 mod constant_rate;
 mod docs;
 mod echo;
+pub(crate) mod instructions;
 mod options;
 mod peers;
 mod process;

@@ -31,6 +31,8 @@ use tower::ServiceBuilder;
 
 use crate::{control::Control, error::ControlError, home};
 
+mod certificate_routes;
+mod metrics;
 mod peer;
 mod server_routes;
 mod stage_routes;
@@ -159,8 +161,14 @@ fn routes(api: Api) -> Router {
     Router::new()
         .route(wire::paths::SERVER, get(server_routes::info))
         .route(wire::paths::SERVER_STOP, post(server_routes::stop))
+        .route(wire::paths::METRICS, get(metrics::metrics))
         .route(wire::paths::DOCTOR, get(server_routes::doctor))
         .route(wire::paths::APPS, get(server_routes::apps).post(server_routes::create))
+        .route(wire::paths::CERTIFICATES, get(certificate_routes::list).post(certificate_routes::add))
+        .route(wire::paths::CERTIFICATES_ACME, post(certificate_routes::add_acme))
+        .route(wire::paths::CERTIFICATES_RENEW, post(certificate_routes::renew))
+        .route("/v1/certificates/{which}", delete(certificate_routes::remove))
+        .route(wire::paths::LOCAL_AUTHORITY, get(certificate_routes::authority))
         .route("/v1/apps/{app}", delete(server_routes::destroy))
         .nest("/v1/apps/{app}/stages/{stage}", stage)
         .fallback(|| async {

@@ -13,8 +13,10 @@ use dozen_model::{
 };
 use serde::{Deserialize, Serialize};
 
+mod certificates;
 mod stage;
 
+pub use certificates::*;
 pub use stage::*;
 
 /// Paths of the API. `{stage}` paths start with [`paths::stage`].
@@ -25,10 +27,26 @@ pub mod paths {
     pub const SERVER: &str = "/v1/server";
     /// `POST` [`super::StopServer`]: ends control and router, with `all` the apps too.
     pub const SERVER_STOP: &str = "/v1/server/stop";
+    /// `GET`: what was counted, in Prometheus' text format.
+    pub const METRICS: &str = "/v1/metrics";
     /// `GET`: `Vec<`[`super::DoctorCheck`]`>`.
     pub const DOCTOR: &str = "/v1/doctor";
     /// `GET`: `Vec<`[`super::AppSummary`]`>`; `POST` [`super::CreateApp`].
     pub const APPS: &str = "/v1/apps";
+
+    /// `GET`; `POST` [`super::AddCertificate`]: `Vec<`[`super::CertificateEntry`]`>`.
+    pub const CERTIFICATES: &str = "/v1/certificates";
+    /// `POST` [`super::AcmeDomain`]: the same; the certificate comes later.
+    pub const CERTIFICATES_ACME: &str = "/v1/certificates/acme";
+    /// `POST` [`super::RenewCertificates`]: the same.
+    pub const CERTIFICATES_RENEW: &str = "/v1/certificates/renew";
+    /// `GET`: [`super::LocalAuthority`].
+    pub const LOCAL_AUTHORITY: &str = "/v1/local-authority";
+
+    /// `DELETE`: what is left. `which` is a name or a number.
+    pub fn certificate(which: &str) -> String {
+        format!("{CERTIFICATES}/{which}")
+    }
 
     /// `DELETE`: destroys the app and everything it owns, as [`super::Progress`]. With `?follow=true`
     /// it begins nothing: a destruction that was seen to begin is followed to its end.

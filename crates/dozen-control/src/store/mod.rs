@@ -14,7 +14,9 @@ use rusqlite::Connection;
 
 use crate::error::ControlError;
 
+mod acme;
 mod apps;
+mod certificates;
 mod config;
 mod deploys;
 mod domains;
@@ -26,7 +28,9 @@ mod schema;
 mod services;
 mod traffic;
 
+pub(crate) use acme::{AccountRow, ChallengeRow, OrderRow};
 pub(crate) use apps::{StageKey, StageRow};
+pub(crate) use certificates::{AuthorityRow, CertificateRow, CertificateSource, FailedTry, Issued};
 pub(crate) use config::ConfigRow;
 pub(crate) use deploys::{DeployKind, DeployRow, DeployState, NewDeploy};
 pub(crate) use first::ForFirst;
@@ -111,7 +115,9 @@ impl Store {
     pub(crate) fn has_secrets(&self) -> Result<bool, ControlError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM config) OR EXISTS (SELECT 1 FROM releases)
                    OR EXISTS (SELECT 1 FROM services WHERE sealed_url IS NOT NULL)
-                   OR EXISTS (SELECT 1 FROM deploys WHERE sealed_request IS NOT NULL)";
+                   OR EXISTS (SELECT 1 FROM deploys WHERE sealed_request IS NOT NULL)
+                   OR EXISTS (SELECT 1 FROM certificates WHERE sealed_key IS NOT NULL)
+                   OR EXISTS (SELECT 1 FROM local_authorities) OR EXISTS (SELECT 1 FROM acme_accounts)";
         Ok(self.lock().query_row(sql, [], |row| row.get(0))?)
     }
 }

@@ -111,8 +111,39 @@ ALTER TABLE stages ADD COLUMN maintenance TEXT;
 ALTER TABLE stages ADD COLUMN paused_until INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// certificates: names as JSON; one without a chain is still to be issued. automatic: every domain
+/// gets one, nobody asked for this one. next_try: when something is to be done for it.
+/// acme_orders: the one order that a certificate may have under way, its key made before it.
+const CERTIFICATES: &str = "
+CREATE TABLE certificates (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, names TEXT NOT NULL,
+  chain TEXT, sealed_key BLOB, not_before INTEGER, not_after INTEGER,
+  automatic INTEGER NOT NULL DEFAULT 0, by_tls INTEGER NOT NULL DEFAULT 0,
+  failures INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, error TEXT,
+  next_try INTEGER, wait_until INTEGER, created_at INTEGER NOT NULL, UNIQUE (source, names)
+) STRICT;
+CREATE TABLE local_authorities (
+  domain TEXT PRIMARY KEY, certificate TEXT NOT NULL, sealed_key BLOB NOT NULL,
+  not_after INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE acme_accounts (
+  directory TEXT PRIMARY KEY, sealed_key BLOB NOT NULL, url TEXT, contact TEXT,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE acme_orders (
+  certificate INTEGER PRIMARY KEY REFERENCES certificates(id) ON DELETE CASCADE,
+  directory TEXT NOT NULL, sealed_key BLOB NOT NULL, url TEXT, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE acme_challenges (
+  certificate INTEGER NOT NULL REFERENCES acme_orders(certificate) ON DELETE CASCADE,
+  by_tls INTEGER NOT NULL, name TEXT NOT NULL, token TEXT NOT NULL, sealed_answer BLOB NOT NULL,
+  PRIMARY KEY (certificate, by_tls, name)
+) STRICT;
+CREATE TABLE certificate_sets (id INTEGER PRIMARY KEY, generation INTEGER NOT NULL) STRICT;
+";
+
 /// Each is run once; a released one never changes.
-const ALL: [&str; 5] = [FIRST, DOOMED_AND_RESTART, SEALED_COMMANDS, STOPPED_BEHIND, TRAFFIC];
+const ALL: [&str; 6] = [FIRST, DOOMED_AND_RESTART, SEALED_COMMANDS, STOPPED_BEHIND, TRAFFIC, CERTIFICATES];
 
 fn migrations() -> Migrations<'static> {
     Migrations::new(ALL.into_iter().map(M::up).collect())

@@ -35,6 +35,19 @@ pub(crate) enum Refusal {
     Crowded,
 }
 
+impl Refusal {
+    /// All of them in their order, with their names.
+    pub(crate) const ALL: [(Self, &str); 7] = [
+        (Self::Malformed, "malformed"),
+        (Self::TooLarge, "too_large"),
+        (Self::Version, "version"),
+        (Self::Expectation, "expectation"),
+        (Self::Connect, "connect"),
+        (Self::Late, "late"),
+        (Self::Crowded, "crowded"),
+    ];
+}
+
 /// The version that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {

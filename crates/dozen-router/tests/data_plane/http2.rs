@@ -19,6 +19,7 @@ use crate::{
     authority::Authority,
     frames::{Frames, Head, kind},
     host::{Host, eventually, stage},
+    metrics::metrics,
 };
 
 fn serving(app: &App) -> (Host, Authority) {
@@ -53,6 +54,15 @@ fn curl_speaks_h2_when_it_may_choose() {
         assert_eq!(seen[0].header(name), Some(value));
     }
     assert_eq!(host.client().status().unwrap().connections, 1);
+    let counted = metrics(&host);
+    for (name, labels, value) in [
+        ("dozen_router_http_requests_total", &[("version", "2")][..], 2.0),
+        ("dozen_router_http_requests_total", &[("version", "1")], 0.0),
+        ("dozen_router_connections_total", &[("listener", "https")], 1.0),
+        ("dozen_router_http2_connections_total", &[], 1.0),
+    ] {
+        assert_eq!(counted.value(name, labels), Some(value), "{name} {labels:?}");
+    }
     eventually("the log lines", || host.access_log("one").matches("status=200").count() == 2);
 }
 
@@ -269,6 +279,8 @@ fn a_host_that_the_certificate_does_not_cover_is_misdirected() {
         let id = frames.request(&get("/").with(":authority", name), true);
         assert_eq!(frames.reply(id).unwrap().status, status, "{name}");
     }
+    let reason = ("reason", "misdirected");
+    assert_eq!(metrics(&host).value("dozen_router_refused_requests_total", &[reason]), Some(1.0));
 }
 
 #[test]

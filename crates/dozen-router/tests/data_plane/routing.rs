@@ -93,7 +93,9 @@ fn nobody_else_speaks_of_the_client_to_the_app() {
         for name in &names {
             let is_ours = ours.iter().any(|known| known == name);
             assert!(
-                is_ours || ["host", "x-real-estate"].contains(name) || name.starts_with("x-request-"),
+                is_ours
+                    || ["host", "x-real-estate", "traceparent"].contains(name)
+                    || name.starts_with("x-request-"),
                 "{names:?}"
             );
         }
@@ -181,4 +183,56 @@ fn stages_without_instances_answer_at_once_in_the_clients_language() {
     assert!(error["message"].as_str().unwrap().starts_with("The app is not running"), "{error}");
     eventually("H14", || host.access_log("one").matches("status=503").count() == 2);
     assert!(host.access_log("one").contains("at=error") && host.access_log("one").contains("code=H14"));
+}
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+
+#[test]
+fn a_trace_is_passed_on_as_it_came_and_any_other_is_made_and_both_are_logged() {
+    let (host, app) = (Host::start(), App::says("x"));
+    host.route(vec![stage("one", &[("1", app.address)])]);
+    let ask = |headers: &str| {
+        let mut browser = host.browser();
+        browser.send(&format!("GET / HTTP/1.1\r\nHost: one.test\r\n{headers}\r\n"));
+        browser.reply().unwrap();
+        app.seen.lock().pop().unwrap()
+    };
+    let all = |seen: &crate::app::Seen, name: &str| {
+        let of_name = seen.headers.iter().filter(|(known, _)| known == name);
+        of_name.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    let state = "tracestate: a=1\r\nTraceState: b=2\r\n";
+    let seen = ask(&format!("TraceParent: {PARENT}\r\n{state}"));
+    assert_eq!(all(&seen, "traceparent"), [PARENT]);
+    assert_eq!(all(&seen, "tracestate"), ["a=1", "b=2"]);
+    eventually("its line", || {
+        host.access_log("one").contains(" trace_id=4bf92f3577b34da6a3ce929d0e0e4736 fwd=")
+    });
+
+    let id = "0123456789-abcdef_XY.z";
+    for headers in [
+        "",
+        state,
+        &format!("traceparent: {}\r\n{state}", PARENT.to_uppercase()),
+        &format!("traceparent: {PARENT}\r\ntraceparent: {PARENT}\r\n{state}"),
+        &format!("traceparent: {PARENT}\r\nConnection: traceparent\r\n{state}"),
+        &format!("X-Request-ID: {id}\r\n"),
+    ] {
+        let seen = ask(headers);
+        let [made] = &all(&seen, "traceparent")[..] else { panic!("{headers}: {seen:?}") };
+        let parts: Vec<&str> = made.split('-').collect();
+        assert!(
+            parts.len() == 4 && parts[0] == "00" && parts[3] == "01" && !made.contains("4bf92f"),
+            "{made}"
+        );
+        assert_eq!(
+            (parts[1].len(), parts[2].len(), all(&seen, "tracestate").len()),
+            (32, 16, 0),
+            "{headers}"
+        );
+        let request = seen.header("x-request-id").unwrap();
+        // What is made is the same for both, so that one finds the other.
+        assert!(request == id || request == parts[1], "{request} {made}");
+        eventually("its line", || host.access_log("one").contains(&format!(" trace_id={} ", parts[1])));
+    }
 }

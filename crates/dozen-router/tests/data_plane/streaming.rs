@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::{
     app::{App, Then, say},
     host::{Host, eventually, stage},
+    metrics::metrics,
 };
 
 #[test]
@@ -125,6 +126,14 @@ fn a_websocket_passes_and_is_closed_when_its_endpoint_must_go() {
     assert_eq!(browser.bytes(4), b"\x81\x02hi");
     let load = host.client().in_flight().unwrap()["1"];
     assert_eq!((load.requests, load.upgraded), (0, 1));
+    let counted = metrics(&host);
+    for (name, value) in [
+        ("dozen_router_upgrades_total", 1.0),
+        ("dozen_router_upgrades_open", 1.0),
+        ("dozen_router_requests_in_flight", 0.0),
+    ] {
+        assert_eq!(counted.value(name, &[]), Some(value), "{name}");
+    }
 
     // A route change leaves it alone.
     let other = App::says("new");
@@ -140,6 +149,14 @@ fn a_websocket_passes_and_is_closed_when_its_endpoint_must_go() {
     eventually("the endpoint is free", || {
         host.client().in_flight().unwrap().get("1").is_none_or(|load| load.upgraded == 0)
     });
+    let counted = metrics(&host);
+    for (name, value) in [
+        ("dozen_router_upgrades_open", 0.0),
+        ("dozen_router_request_bytes_total", 8.0),
+        ("dozen_router_response_bytes_total", 11.0),
+    ] {
+        assert_eq!(counted.value(name, &[]), Some(value), "{name}");
+    }
     eventually("its log line", || host.access_log("one").contains("status=101"));
 }
 

@@ -15,9 +15,15 @@ use crate::{
     app::{App, Then, say},
     authority::{Authority, TlsBrowser, leaf},
     host::{Host, eventually, stage},
+    metrics::metrics,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n";
+
+/// Handshakes that came to nothing, for this reason.
+fn failures(host: &Host, reason: &str) -> Option<f64> {
+    metrics(host).value("dozen_router_tls_failures_total", &[("reason", reason)])
+}
 
 /// A router with one app and the certificates for these names.
 fn serving(names: &[&[&str]]) -> (Host, App, Authority) {
@@ -73,6 +79,7 @@ fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
     let old = ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-servername", "one.test"];
     let text = authority.openssl(host.tls, GET, &old);
     assert!(text.contains("SSL alert number") && !text.contains("200 OK"), "{text}");
+    eventually("it is counted", || failures(&host, "incompatible") == Some(1.0));
 }
 
 #[test]
@@ -83,6 +90,7 @@ fn a_name_without_a_certificate_is_refused_and_no_name_gets_the_servers() {
     let text = authority.openssl(host.tls, GET, &["-noservername"]);
     assert!(text.contains("subject=CN = server.test"), "{text}");
     assert_eq!(host.client().status().unwrap().tls_failures, 1);
+    assert_eq!(failures(&host, "no_certificate"), Some(1.0));
 
     host.show(vec![authority.certificate(&["one.test"])]);
     let text = authority.openssl(host.tls, GET, &["-noservername"]);
@@ -109,6 +117,10 @@ fn a_session_is_resumed_with_a_ticket_and_without_on_any_thread() {
             (status.tls_handshakes, status.tls_resumed),
             (5 * (case as u64 + 1), 4 * (case as u64 + 1))
         );
+        let counted = metrics(&host);
+        let handshakes = |kind| counted.value("dozen_router_tls_handshakes_total", &[("kind", kind)]);
+        let case = case as f64 + 1.0;
+        assert_eq!((handshakes("full"), handshakes("resumed")), (Some(case), Some(4.0 * case)));
     }
 }
 
@@ -257,6 +269,7 @@ fn a_handshake_that_does_not_come_ends_and_nobody_waits_for_it() {
     // One that says nothing and goes is nobody's failure.
     drop(TcpStream::connect(host.tls).unwrap());
     eventually("all are counted", || host.client().status().unwrap().tls_failures == 21);
+    assert_eq!((failures(&host, "timeout"), failures(&host, "malformed")), (Some(20.0), Some(1.0)));
     eventually("all are closed", || host.client().status().unwrap().open_connections == 0);
 }
 

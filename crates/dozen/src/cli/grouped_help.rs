@@ -7,7 +7,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("Deploy", &["up", "create", "deploy", "builds", "releases", "rollback"]),
     ("Look after an app", &["apps", "ps", "logs", "run", "config", "services", "domains", "down", "destroy"]),
     ("Its visitors", &["maintenance", "pause", "resume"]),
-    ("The server", &["server", "doctor", "completions"]),
+    ("The server", &["server", "certs", "doctor", "completions"]),
 ];
 
 /// The command with its verbs grouped in the help.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use dozen_build::network_settings::is_network_setting;
+use dozen_control::AcmeSettings;
 use dozen_model::{address_range::AddressRange, names::Domain};
 
 use super::{Caller, Environment, Settings, SettingsError, absolute, router_limits, user_home};
@@ -55,6 +56,8 @@ pub(crate) struct ServerSettings {
     pub(crate) listen_https: Vec<SocketAddr>,
     /// The port at which clients reach HTTPS, where it is another one.
     pub(crate) https_port: Option<u16>,
+    /// How certificates are got from an ACME server.
+    pub(crate) acme: AcmeSettings,
     /// Proxies before the router whose word about the client counts.
     pub(crate) trusted_proxies: Vec<AddressRange>,
     /// Time limits and bounds of the router.
@@ -151,6 +154,7 @@ impl ServerSettings {
             listen: listen.split(',').map(|text| address(text.trim())).collect::<Result<_, _>>()?,
             listen_https: addresses(&listen_https)?,
             https_port,
+            acme: super::acme::acme(env)?,
             trusted_proxies,
             router_limits: router_limits::resolve(env)?,
             router_variables: router_limits::as_set(env),

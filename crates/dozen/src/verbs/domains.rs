@@ -1,6 +1,6 @@
 //! `dozen domains`: the host names a stage answers to.
 
-use dozen_control::api::wire::{AddDomain, DomainEntry};
+use dozen_control::api::wire::{AddDomain, DomainCertificate, DomainEntry};
 use dozen_model::names::Domain;
 use http::Method;
 
@@ -9,6 +9,8 @@ use crate::{
     context::AppFlags,
     session::Session,
     table::Table,
+    time_words::local,
+    verbs::certs::state,
 };
 
 /// List, add and remove domains
@@ -45,6 +47,13 @@ enum DomainsAction {
     },
 }
 
+/// The certificate of a domain in a word, and until when it is good.
+fn certificate(of: Option<&DomainCertificate>) -> String {
+    let Some(of) = of else { return "-".to_owned() };
+    let until = of.not_after.map(|at| format!(", ends {}", local(at))).unwrap_or_default();
+    format!("{} ({}){until}", state(of.state), of.source)
+}
+
 /// Runs the verb.
 pub(crate) async fn domains(args: DomainsArgs, session: &Session) -> Result<ExitStatus, CliError> {
     let target = session.target(&args.app)?;
@@ -62,10 +71,10 @@ pub(crate) async fn domains(args: DomainsArgs, session: &Session) -> Result<Exit
         session.out.json(&domains)?;
         return Ok(ExitStatus::Success);
     }
-    let mut table = Table::with_heading(&["DOMAIN", "URL", "ADDED BY"]);
+    let mut table = Table::with_heading(&["DOMAIN", "URL", "ADDED BY", "CERTIFICATE"]);
     for entry in domains {
         let by = if entry.automatic { "dozen" } else { "you" };
-        table.row([entry.domain, entry.url, by.to_owned()]);
+        table.row([entry.domain, entry.url, by.to_owned(), certificate(entry.certificate.as_ref())]);
     }
     table.lines().into_iter().try_for_each(|line| session.out.result(line))?;
     Ok(ExitStatus::Success)

@@ -76,6 +76,16 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Print what the router has counted, for Prometheus
+    #[command(
+        after_help = "In Prometheus' text format; docs/metrics.md lists what there is. A scraper of the same
+machine can ask the socket itself, for /v1/metrics.
+
+Examples:
+  dozen server metrics
+  dozen server metrics > /var/lib/prometheus/node-exporter/dozen.prom"
+    )]
+    Metrics,
     /// Let systemd start the server, now and at every boot
     #[command(
         after_help = "As root a unit of the system, else one of the user. To change a setting, run it again
@@ -105,7 +115,7 @@ impl ServerArgs {
         action.is_some_and(|action| match action {
             ServerAction::Start { detached, .. } => !detached,
             ServerAction::Install { .. } | ServerAction::Watch => true,
-            ServerAction::Stop { .. } | ServerAction::Status { .. } => false,
+            ServerAction::Stop { .. } | ServerAction::Status { .. } | ServerAction::Metrics => false,
         })
     }
 }
@@ -145,6 +155,7 @@ pub(crate) async fn server(args: ServerArgs, session: &Session) -> Result<ExitSt
         }
         Some(ServerAction::Stop { all, .. }) => stop(all, session).await,
         Some(ServerAction::Status { json }) => status(json, session).await,
+        Some(ServerAction::Metrics) => metrics(session).await,
         Some(ServerAction::Start { flags, .. }) => start_detached(&flags, session).await,
         _ => status(false, session).await,
     }
@@ -190,6 +201,12 @@ async fn status(json: bool, session: &Session) -> Result<ExitStatus, CliError> {
         table.row([label.to_owned(), value]);
     }
     table.lines().into_iter().try_for_each(|line| session.out.result(line))?;
+    Ok(ExitStatus::Success)
+}
+
+async fn metrics(session: &Session) -> Result<ExitStatus, CliError> {
+    let mut control = session.control().await?;
+    session.out.bytes(&control.get_text(paths::METRICS).await?)?;
     Ok(ExitStatus::Success)
 }
 

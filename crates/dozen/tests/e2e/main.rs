@@ -22,6 +22,8 @@ mod docs;
 mod domains;
 mod everyday;
 mod examples;
+#[path = "../../../dozen-router/tests/data_plane/exposition.rs"]
+mod exposition;
 mod git_push;
 mod host;
 mod https;
@@ -29,6 +31,7 @@ mod key_file;
 mod lifecycle;
 mod load;
 mod mail_server;
+mod metrics;
 mod one_off;
 mod ordinary;
 mod project;

@@ -47,6 +47,11 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether every workload is run with every peer: only then its figures are worth keeping.
+    pub(super) fn is_whole(&self) -> bool {
+        self.only.is_empty() && self.peers.len() == PEERS.len() && self.ours.is_empty()
+    }
+
     pub(super) fn wants(&self, workload: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == workload)
     }

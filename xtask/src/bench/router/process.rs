@@ -76,6 +76,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it and its children have used so far.
     pub(super) fn used(&self) -> Used {
         let mut used = Used::default();

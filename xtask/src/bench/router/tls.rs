@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{peers::HOST, stage::Stage, workload::Drove};
+use super::{peers::HOST, rounds::Running, stage::Stage, workload::Drove};
 use crate::task::{TaskError, output};
 
 /// So many clients make handshakes at once.
@@ -33,15 +33,42 @@ pub(super) fn h2load(
     if streams == 1 {
         command.arg("--h1");
     }
-    let told = output(command.arg(format!("https://{HOST}/1k")))?;
-    let failed = told.lines().find(|line| line.starts_with("requests:")).unwrap_or_default();
-    if !failed.contains(" 0 failed, 0 errored, 0 timeout") || !told.contains(" 0 3xx, 0 4xx, 0 5xx") {
-        return Err(TaskError::new(format!("not every request was answered:\n{told}")));
-    }
+    all_answered(command.arg(format!("https://{HOST}/1k")))?;
     let text = fs::read_to_string(&log)?;
     // Start, status, microseconds.
     let latency = |line: &str| line.split('\t').nth(2)?.parse().ok().map(Duration::from_micros);
     Drove::of(text.lines().filter_map(latency).collect(), Duration::from_secs(u64::from(seconds)))
+}
+
+/// A load that is a number of requests, not a time.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) scheme: &'static str,
+    pub(super) connections: u32,
+    /// HTTP/1.1 when there is one in each connection.
+    pub(super) streams: u32,
+}
+
+/// Asks for `/1k` so many times.
+pub(super) fn h2load_exactly(running: &Running, load: &Load, requests: u32) -> Result<(), TaskError> {
+    let Load { scheme, connections, streams } = load;
+    let port = if *scheme == "https" { running.tls } else { running.plain };
+    let mut command = Command::new("h2load");
+    command.arg(format!("--connect-to=127.0.0.1:{port}"));
+    command.args([format!("-c{connections}"), format!("-m{streams}"), format!("-n{requests}")]);
+    if *streams == 1 {
+        command.arg("--h1");
+    }
+    all_answered(command.arg(format!("{scheme}://{HOST}/1k")))
+}
+
+fn all_answered(h2load: &mut Command) -> Result<(), TaskError> {
+    let told = output(h2load)?;
+    let failed = told.lines().find(|line| line.starts_with("requests:")).unwrap_or_default();
+    if !failed.contains(" 0 failed, 0 errored, 0 timeout") || !told.contains(" 0 3xx, 0 4xx, 0 5xx") {
+        return Err(TaskError::new(format!("not every request was answered:\n{told}")));
+    }
+    Ok(())
 }
 
 /// Asks for `/1k` with a whole handshake each time: no session is gone on with.

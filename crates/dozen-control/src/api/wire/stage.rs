@@ -11,7 +11,7 @@ use dozen_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ErrorBody;
+use super::{DomainCertificate, ErrorBody};
 
 /// Where a tree came from; what the exporter saw, header `x-dozen-source`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +177,9 @@ pub struct DomainEntry {
     pub automatic: bool,
     /// The address to open.
     pub url: String,
+    /// What clients that speak TLS are shown.
+    #[serde(default)]
+    pub certificate: Option<DomainCertificate>,
 }
 
 /// Which processes a verb means: none named is all of them.

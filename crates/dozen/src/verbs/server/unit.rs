@@ -85,8 +85,21 @@ fn own_settings(settings: &ServerSettings) -> Vec<String> {
     }
     environment
         .extend(settings.router_variables.iter().map(|(name, value)| setting(name, OsStr::new(value))));
+    environment.extend(acme_settings(settings));
     environment.extend(settings.key_file.as_ref().map(|path| setting("DOZEN_KEY_FILE", path.as_os_str())));
     environment.extend(settings.pyenv_root.as_ref().map(|path| setting("PYENV_ROOT", path.as_os_str())));
+    environment
+}
+
+fn acme_settings(settings: &ServerSettings) -> Vec<String> {
+    let acme = &settings.acme;
+    let mut environment = vec![
+        setting("DOZEN_ACME", OsStr::new(if acme.automatic { "on" } else { "off" })),
+        setting("DOZEN_ACME_DIRECTORY", OsStr::new(&acme.directory)),
+    ];
+    environment.extend(acme.email.as_ref().map(|email| setting("DOZEN_ACME_EMAIL", OsStr::new(email))));
+    let authorities = acme.authorities.as_ref();
+    environment.extend(authorities.map(|path| setting("DOZEN_ACME_CA", path.as_os_str())));
     environment
 }
 

@@ -6,7 +6,7 @@ use super::{ComesFrom, HOST, Peer, Site, proxy};
 use crate::task::TaskError;
 
 pub(in super::super) const OURS: Peer =
-    Peer { name: "dozen", comes_from: ComesFrom::Us, version: &[], speaks_tls: false, set_up };
+    Peer { name: "dozen", comes_from: ComesFrom::Us, version: &[], speaks_tls: true, set_up };
 
 fn set_up(program: &Path, site: &Site) -> Result<Command, TaskError> {
     let state = site.folder.join("state");
