@@ -1,4 +1,5 @@
-//! Heroku's H-codes, and two of our own (H90, H91): what went wrong with a request that the app did not answer well.
+//! Heroku's H-codes: what went wrong with a request that the app did not answer well. H90 and H91 are
+//! ours: nothing went wrong, and the app was not asked.
 
 use std::fmt;
 
@@ -33,6 +34,9 @@ pub(crate) enum HCode {
     NeedsHttps,
 }
 
+// Counters are kept by a code's place among all of them.
+const _: () = assert!(HCode::NeedsHttps as usize + 1 == HCode::ALL.len());
+
 impl fmt::Display for HCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (code, text) = self.parts();
@@ -42,7 +46,7 @@ impl fmt::Display for HCode {
 
 impl HCode {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Crashed,
         Self::RequestTimeout,
         Self::ClosedWithoutResponse,
@@ -54,6 +58,8 @@ impl HCode {
         Self::ClientInterrupted,
         Self::ClientIdle,
         Self::Maintenance,
+        Self::Redirected,
+        Self::NeedsHttps,
     ];
 
     /// The code alone.
