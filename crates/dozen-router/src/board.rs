@@ -27,8 +27,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    access_log::LogKey, error::RouterError, host::HostName, meter::StageMeter, policy::Policy,
-    protocol::EndpointLoad,
+    access_log::LogKey, error::RouterError, fast_map::FastMap, host::HostName, meter::StageMeter,
+    policy::Policy, protocol::EndpointLoad,
 };
 
 /// What one endpoint has in flight, in all threads, whatever tables come and go.
@@ -91,8 +91,8 @@ pub(crate) struct Stage {
 pub(crate) struct Routes {
     pub(crate) generation: u64,
     table: RouteTable,
-    by_domain: HashMap<String, Arc<Stage>>,
-    by_name: HashMap<Arc<str>, Arc<Stage>>,
+    by_domain: FastMap<String, Arc<Stage>>,
+    by_name: FastMap<Arc<str>, Arc<Stage>>,
     bare: HashSet<String>,
     /// The keys of all endpoints: each is asked for at each change, so a search would be quadratic.
     endpoints: HashSet<u64>,
@@ -219,8 +219,8 @@ impl Board {
         let nothing = Routes {
             generation: 0,
             table: RouteTable::default(),
-            by_domain: HashMap::new(),
-            by_name: HashMap::new(),
+            by_domain: FastMap::default(),
+            by_name: FastMap::default(),
             bare: HashSet::new(),
             endpoints: HashSet::new(),
             stages: Vec::new(),

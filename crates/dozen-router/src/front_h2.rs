@@ -56,7 +56,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream, reach: Reach
     let service = service_fn(|request: Request<Incoming>| {
         let (client, reach) = (Rc::clone(&client), Rc::clone(&reach));
         let (flow, is_abused) = (traffic.begin(), traffic.is_abused());
-        async move {
+        // Boxed: the task of a stream is moved about eight times until it runs, and this is 8 KiB.
+        Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
             let answered = match is_abused {
                 true => Err("too many requests were broken off"),
@@ -66,7 +67,7 @@ pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream, reach: Reach
                 flow.end();
             }
             answered.map(|response| response.map(|body| Watched::new(Some(body).filter(|_| !is_head), flow)))
-        }
+        })
     });
     let streams = Streams { traffic: Rc::clone(&traffic), limit: limits.idle };
     let mut connection = pin!(

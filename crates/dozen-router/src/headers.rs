@@ -5,7 +5,7 @@
 //! written from what was understood of it: its framing comes from [`Framing`] alone, so a
 //! `Connection` header can never remove it.
 
-use std::{io::Write as _, time::UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use http::{HeaderName, StatusCode};
 
@@ -70,12 +70,12 @@ pub(crate) fn write_request(
     write_origin(out, head.host_text, &exchange.origin);
     write_framing(out, head.framing);
     exchange.trace.write(out);
-    // Writing to a Vec cannot go wrong.
-    let _ = write!(out, "X-Request-ID: {}\r\nX-Request-Start: t=", exchange.id);
+    write_field(out, b"X-Request-ID", exchange.id.as_bytes());
     let now = exchange.at().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let _ = write!(out, "{}\r\n", now.as_millis());
+    write_number(out, "X-Request-Start: t=", u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
     if let Some(protocol) = upgrade {
-        let _ = write!(out, "Connection: upgrade\r\nUpgrade: {protocol}\r\n");
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        write_field(out, b"Upgrade", protocol.as_bytes());
     } else if head.hop.takes_trailers {
         out.extend_from_slice(b"Connection: te\r\nTE: trailers\r\n");
     }
@@ -88,11 +88,18 @@ fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
+const CONTENT_LENGTH: &str = "Content-Length: ";
+
+/// A field whose value ends with a number.
+fn write_number(out: &mut Vec<u8>, before: &str, number: u64) {
+    for part in [before, itoa::Buffer::new().format(number), "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
 fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
-        Framing::Length(length) => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
-        }
+        Framing::Length(length) => write_number(out, CONTENT_LENGTH, length),
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
@@ -145,7 +152,7 @@ pub(crate) fn write_response(
     match (delivery.framing, said.length) {
         // What a GET would have brought, or what a cached answer has.
         (Framing::None, Some(length)) if says_length_without_body(said.status) => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            write_number(out, CONTENT_LENGTH, length);
         }
         (framing, _) => write_framing(out, framing),
     }
@@ -207,7 +214,7 @@ pub(crate) fn write_own(
         write_field(out, name.as_str().as_bytes(), value.as_bytes());
     }
     if status != StatusCode::NOT_MODIFIED {
-        let _ = write!(out, "Content-Length: {length}\r\n");
+        write_number(out, CONTENT_LENGTH, length);
     }
     write_field(out, b"Date", delivery.date);
     write_connection(out, delivery);

@@ -39,6 +39,7 @@ mod download;
 mod error;
 mod error_page;
 mod exchange;
+mod fast_map;
 mod fd_passing;
 mod forward;
 mod forwarded;

@@ -6,7 +6,7 @@
 //! set, one that was used a moment ago and that the kernel says is open. An endpoint that left the
 //! table keeps none, so that its app can end.
 
-use std::{cell::RefCell, collections::HashMap, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use tokio::{
     net::TcpStream,
@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     board::{Board, Endpoint},
+    fast_map::FastMap,
     options::Limits,
     upstream::Upstream,
 };
@@ -29,7 +30,7 @@ pub(crate) struct Pool(Rc<Shelves>);
 
 #[derive(Debug)]
 struct Shelves {
-    idle: RefCell<HashMap<Key, Vec<Idle>>>,
+    idle: RefCell<FastMap<Key, Vec<Idle>>>,
     filled: Notify,
     board: Arc<Board>,
     limits: Limits,
