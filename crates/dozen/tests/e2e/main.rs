@@ -36,6 +36,7 @@ mod one_off;
 mod ordinary;
 mod project;
 mod pty;
+mod redirects;
 mod releases;
 mod restore;
 mod router_policy;
