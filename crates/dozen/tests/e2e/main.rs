@@ -11,6 +11,7 @@
     reason = "the product's rules; tests print and read"
 )]
 
+mod acme;
 mod bad_input;
 mod blango;
 mod client;
@@ -41,5 +42,6 @@ mod restore;
 mod router_policy;
 mod sources;
 mod terminal;
+mod tls_client;
 mod uwsgi;
 mod visitor;
