@@ -14,6 +14,7 @@
 mod acme;
 mod bad_input;
 mod blango;
+mod certs;
 mod client;
 mod clients;
 mod crash;
