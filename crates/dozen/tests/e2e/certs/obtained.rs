@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeSet,
     os::unix::fs::PermissionsExt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -129,7 +131,7 @@ fn a_certificate_is_renewed_by_itself_before_its_end_and_no_request_is_lost_by_t
         let shown = site.get(NAME).certificate;
         (shown != first).then_some(shown)
     });
-    let (requests, failed, shown) = load.stop();
+    let Served { requests, failed, shown } = load.stop();
     assert!(failed.is_empty() && requests > 20, "{requests} requests: {failed:?}");
     assert!(shown.contains(&first) && shown.contains(&renewed), "{} certificates", shown.len());
     let entry = site.entry(NAME);
@@ -144,43 +146,50 @@ fn a_certificate_is_renewed_by_itself_before_its_end_and_no_request_is_lost_by_t
 /// Handshake after handshake, with a request each.
 struct Load {
     stop: Arc<AtomicBool>,
-    threads: Vec<std::thread::JoinHandle<(usize, Vec<String>, BTreeSet<Vec<u8>>)>>,
+    threads: Vec<JoinHandle<Served>>,
+}
+
+/// How many requests, what failed, and which certificates were shown.
+#[derive(Default)]
+struct Served {
+    requests: usize,
+    failed: Vec<String>,
+    shown: BTreeSet<Vec<u8>>,
 }
 
 impl Load {
-    fn start(port: u16, roots: &std::path::Path) -> Self {
+    fn start(port: u16, roots: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asker = || {
             let (stop, roots) = (Arc::clone(&stop), roots.to_owned());
             std::thread::spawn(move || {
-                let (mut requests, mut failed, mut shown) = (0, Vec::new(), BTreeSet::new());
+                let mut served = Served::default();
                 while !stop.load(Ordering::SeqCst) {
-                    requests += 1;
+                    served.requests += 1;
                     match tls_client::get(port, NAME, &roots) {
                         Ok(got) if got.text.starts_with("HTTP/1.1 200") => {
-                            drop(shown.insert(got.certificate))
+                            served.shown.insert(got.certificate);
                         }
-                        other => failed.push(format!("{other:?}")),
+                        other => served.failed.push(format!("{other:?}")),
                     }
                 }
-                (requests, failed, shown)
+                served
             })
         };
         let threads = (0..2).map(|_| asker()).collect();
         Self { stop, threads }
     }
 
-    /// How many requests, what failed, and which certificates were shown.
-    fn stop(self) -> (usize, Vec<String>, BTreeSet<Vec<u8>>) {
+    fn stop(self) -> Served {
         self.stop.store(true, Ordering::SeqCst);
-        let (mut requests, mut failed, mut shown) = (0, Vec::new(), BTreeSet::new());
+        let mut all = Served::default();
         for thread in self.threads {
-            let (some, bad, certificates) = thread.join().expect("a client");
-            requests += some;
-            failed.extend(bad);
-            shown.extend(certificates);
+            let one = thread.join().expect("a client");
+            all.requests += one.requests;
+            all.failed.extend(one.failed);
+            all.shown.extend(one.shown);
         }
-        (requests, failed, shown)
+        all
     }
 }
 
