@@ -14,6 +14,7 @@ mod http2;
 mod lifetime;
 mod limits;
 mod metrics;
+mod rotation;
 mod routing;
 mod static_files;
 mod streaming;
