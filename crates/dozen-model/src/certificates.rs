@@ -36,6 +36,9 @@ pub struct Certificate {
     pub chain: String,
     /// The leaf's private key.
     pub key: PrivateKey,
+    /// Whether only those believe it who were told to trust this machine's own authority.
+    #[serde(default)]
+    pub is_local: bool,
 }
 
 /// The answer to one HTTP-01 challenge.

@@ -37,6 +37,8 @@ pub enum CertificateError {
 pub(crate) struct Shown {
     pub(crate) key: Arc<CertifiedKey>,
     names: Vec<CertificateName>,
+    /// Only those believe it who trust this machine's own authority.
+    pub(crate) is_local: bool,
 }
 
 impl Shown {
@@ -67,7 +69,7 @@ impl CertificateIndex {
         let mut index = Self { generation: set.generation, ..Self::default() };
         for certificate in set.certificates {
             let key = read(&certificate, Use::Shown)?;
-            let shown = Arc::new(Shown { key, names: certificate.names });
+            let shown = Arc::new(Shown { key, names: certificate.names, is_local: certificate.is_local });
             for name in &shown.names {
                 let (map, part) = match name.wildcard_of() {
                     None => (&mut index.exact, name.as_str()),
@@ -156,6 +158,7 @@ mod tests {
             names: names.iter().map(|name| name.parse().unwrap()).collect(),
             chain: made.pem(),
             key: PrivateKey::new(key.serialize_pem()),
+            is_local: false,
         }
     }
 
@@ -193,6 +196,7 @@ mod tests {
             names: vec!["new.org".parse().unwrap()],
             chain: made.pem(),
             key: PrivateKey::new(key.serialize_pem()),
+            is_local: false,
         };
         let set = CertificateSet { tls_challenges: vec![challenge.clone()], ..CertificateSet::default() };
         assert!(CertificateIndex::of(set).unwrap().tls_challenge("new.org").is_some());
@@ -220,8 +224,11 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_names_are_looked_up_as_fast_as_ten() {
-        let one =
-            Arc::new(Shown { key: read(&certificate(&["a.org"]), Use::Shown).unwrap(), names: Vec::new() });
+        let one = Arc::new(Shown {
+            key: read(&certificate(&["a.org"]), Use::Shown).unwrap(),
+            names: Vec::new(),
+            is_local: false,
+        });
         let of = |count: usize| CertificateIndex {
             exact: (0..count).map(|n| (format!("host-{n}.example.org"), Arc::clone(&one))).collect(),
             ..CertificateIndex::default()

@@ -133,7 +133,12 @@ mod tests {
         certificates.set(set(1, "a")).unwrap();
         let mut bad = set(2, "b");
         let names = vec!["a.org".parse().unwrap()];
-        bad.certificates.push(Certificate { names, chain: String::new(), key: PrivateKey::new("secret") });
+        bad.certificates.push(Certificate {
+            names,
+            chain: String::new(),
+            key: PrivateKey::new("secret"),
+            is_local: false,
+        });
         certificates.set(bad).unwrap_err();
         std::fs::create_dir(dir.path().join(format!("{NAME}.new"))).unwrap();
         certificates.set(set(3, "c")).unwrap_err();

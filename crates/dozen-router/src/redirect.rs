@@ -132,8 +132,9 @@ pub(crate) fn https_port(
         HttpsRedirect::Off => false,
         HttpsRedirect::Redirect => true,
         HttpsRedirect::Auto => {
-            let has_certificate = || client.room.tls.certificates.index().find(head.host.name()).is_some();
-            listener.is_some() && has_certificate()
+            let certificates = client.room.tls.certificates.index();
+            let is_believed = || certificates.find(head.host.name()).is_some_and(|shown| !shown.is_local);
+            listener.is_some() && is_believed()
         }
     };
     if !is_wanted || leads_in_circles(client, head) {

@@ -36,7 +36,7 @@ impl Control {
             let Some(answer) = self.told(self.challenge_answer(&row)) else { continue };
             if row.by_tls {
                 let Ok(TlsAnswer { chain, key }) = serde_json::from_str(&answer) else { continue };
-                tls_challenges.push(Certificate { names: vec![row.name], chain, key });
+                tls_challenges.push(Certificate { names: vec![row.name], chain, key, is_local: false });
             } else {
                 http_challenges.push(HttpChallenge { token: row.token, answer });
             }
@@ -53,7 +53,8 @@ impl Control {
     fn shown(&self, row: CertificateRow) -> Option<Certificate> {
         let issued = row.issued.as_ref()?;
         let key = self.told(self.certificate_key(row.id, issued))?;
-        Some(Certificate { chain: issued.chain.clone(), key, names: row.names })
+        let is_local = row.source == CertificateSource::Local;
+        Some(Certificate { chain: issued.chain.clone(), key, names: row.names, is_local })
     }
 
     /// The key of a certificate.

@@ -47,6 +47,7 @@ impl Authority {
             names: names.iter().map(|name| name.parse().unwrap()).collect(),
             chain: made.pem(),
             key: PrivateKey::new(key.serialize_pem()),
+            is_local: false,
         }
     }
 

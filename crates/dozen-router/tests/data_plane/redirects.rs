@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use dozen_model::{
-    certificates::{CertificateSet, HttpChallenge},
+    certificates::{Certificate, CertificateSet, HttpChallenge},
     manifest::{Hsts, HttpsRedirect, Redirect, RouterSettings, Www},
     route_policy::RoutePolicy,
     route_table::StageRoute,
@@ -94,6 +94,10 @@ fn in_the_clear_a_host_with_a_certificate_is_sent_to_https() {
     let port = host.tls.port();
     let three = format!("https://three.test:{port}/");
     assert_eq!(moved(&host.get("three.test", "/")), (301, Some(three.as_str())));
+
+    let local = Certificate { is_local: true, ..authority.certificate(&["one.test"]) };
+    host.show(vec![local]);
+    assert_eq!(host.get("one.test", "/a?b").body, "hello", "strangers do not believe the local authority");
 
     host.set_certificates(|set| {
         let challenge = HttpChallenge { token: "tok".into(), answer: "tok.print".into() };

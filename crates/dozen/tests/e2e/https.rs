@@ -16,6 +16,7 @@ pub fn certificate() -> Certificate {
         names: vec![name.parse().unwrap()],
         chain: made.pem(),
         key: PrivateKey::new(key.serialize_pem()),
+        is_local: false,
     }
 }
 
