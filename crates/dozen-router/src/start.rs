@@ -7,7 +7,7 @@
 
 use std::{
     process::ExitCode,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
     thread::{self, JoinHandle},
 };
 
@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     access_files::{self, AccessFiles},
+    access_log::Batch,
     board::Board,
     certificates::Certificates,
     control_socket::ControlSocket,
@@ -61,16 +62,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let certificates = Arc::new(Certificates::load(&options.state_dir));
     let tls = Arc::new(Tls::new(Arc::clone(&certificates), Arc::clone(&board))?);
     let counters = Arc::new(Counters::new(threads));
-    let (files, log_writer) = access_files::start(AccessFiles {
-        dir: options.access_dir.clone(),
-        file_bytes: options.limits.access_file_bytes,
-        kept: options.limits.access_files,
-        pause: access_files::PAUSE,
-        counters: Arc::clone(&counters),
-        board: Arc::clone(&board),
-    })
-    .map_err(|source| RouterError::Start { what: "start the access log", source })?;
-
+    let (files, log_writer) = start_log(&options, &board, &counters)?;
     let (ejections, prober) =
         Prober { board: Arc::clone(&board), counters: Arc::clone(&counters), files: files.clone() }
             .start()
@@ -120,6 +112,22 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let _ = prober.join();
     let _ = log_writer.join();
     Ok(if lost { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn start_log(
+    options: &RouterOptions,
+    board: &Arc<Board>,
+    counters: &Arc<Counters>,
+) -> Result<(SyncSender<Batch>, JoinHandle<()>), RouterError> {
+    access_files::start(AccessFiles {
+        dir: options.access_dir.clone(),
+        file_bytes: options.limits.access_file_bytes,
+        kept: options.limits.access_files,
+        pause: access_files::PAUSE,
+        counters: Arc::clone(counters),
+        board: Arc::clone(board),
+    })
+    .map_err(|source| RouterError::Start { what: "start the access log", source })
 }
 
 /// Each client connection may need a descriptor to an app; the rest is for files and the like.
