@@ -27,6 +27,7 @@ use crate::{
     http1::{Framing, response::ResponseHead},
     options::Limits,
     pool::Lent,
+    rotation::Trouble,
     status::Counters,
     upload::{Upload, UploadError},
     upstream::HeadError,
@@ -134,19 +135,29 @@ pub(crate) async fn attempt(
     loop {
         let pooled =
             if tries < POOLED_TRIES { room.pool.take(endpoint, request.is_replayable) } else { None };
+        let is_fresh = pooled.is_none();
         let lent = match pooled {
             Some(lent) => lent,
             None => match room.pool.connect(endpoint).await {
                 Ok(lent) => lent,
                 Err(error) => {
                     tracing::debug!(%error, endpoint = endpoint.load.id, "an endpoint takes no connection");
+                    exchange.note_trouble(Trouble::Refused);
                     return Attempt::NotSent;
                 }
             },
         };
         exchange.sent = Some(Instant::now());
-        match send(lent, request, client, exchange).await {
-            Sent::Answered(begun) => return Attempt::Answered(begun),
+        let sent = send(lent, request, client, exchange).await;
+        // A kept connection may end at any moment, with all in order.
+        if is_fresh && matches!(sent, Sent::Lost(Loss::Reset | Loss::Ended)) {
+            exchange.note_trouble(Trouble::Lost);
+        }
+        match sent {
+            Sent::Answered(begun) => {
+                endpoint.load.rotation.note_answer();
+                return Attempt::Answered(begun);
+            }
             Sent::NotWritten => {
                 tries += 1;
                 if tries == TRIES {

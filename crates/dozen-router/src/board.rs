@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::{
     access_log::LogKey, error::RouterError, fast_map::FastMap, host::HostName, meter::StageMeter,
-    policy::Policy, protocol::EndpointLoad,
+    policy::Policy, protocol::EndpointLoad, rotation::Rotation,
 };
 
 /// What one endpoint has in flight, in all threads, whatever tables come and go.
@@ -40,6 +40,7 @@ pub(crate) struct Load {
     requests: AtomicUsize,
     upgraded: AtomicUsize,
     unsafe_requests: AtomicUsize,
+    pub(crate) rotation: Rotation,
     /// Whether upgraded connections are to end.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -61,7 +62,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         match self {
             Self::Endpoints(list) => list,
             Self::Static(_) => &[],
@@ -304,16 +305,18 @@ impl Board {
     }
 
     /// Picks the endpoint with the least in flight among those not in `tried`, in turn where they
-    /// are equal, and counts the request there.
+    /// are equal, and counts the request there. Those out of rotation come last.
     pub(crate) fn pick(&self, routes: &Routes, stage: &Stage, method: &Method, tried: &[u64]) -> Picked {
         let Way::Endpoints(list) = &stage.way else { return Picked::None };
         let start = if list.len() > 1 { stage.turn.fetch_add(1, Relaxed) % list.len() } else { 0 };
         let (before, after) = list.split_at(start);
         let in_turn = after.iter().chain(before);
-        let least = in_turn.filter(|endpoint| !tried.contains(&endpoint.load.key)).min_by_key(|endpoint| {
-            endpoint.load.requests.load(Relaxed) + endpoint.load.upgraded.load(Relaxed)
-        });
-        let Some(endpoint) = least else { return Picked::None };
+        let untried = in_turn.filter(|endpoint| !tried.contains(&endpoint.load.key));
+        let least = |load: &Load| load.requests.load(Relaxed) + load.upgraded.load(Relaxed);
+        let in_rotation = untried.clone().filter(|endpoint| endpoint.load.rotation.is_in());
+        let picked = in_rotation.min_by_key(|endpoint| least(&endpoint.load));
+        let picked = picked.or_else(|| untried.min_by_key(|endpoint| least(&endpoint.load)));
+        let Some(endpoint) = picked else { return Picked::None };
         endpoint.load.requests.fetch_add(1, SeqCst);
         let is_unsafe = is_unsafe(method);
         if is_unsafe {
@@ -389,6 +392,7 @@ impl Board {
             requests: AtomicUsize::new(0),
             upgraded: AtomicUsize::new(0),
             unsafe_requests: AtomicUsize::new(0),
+            rotation: Rotation::default(),
             closing: watch::Sender::new(false),
         })
     }
@@ -405,6 +409,7 @@ mod tests {
     use std::{sync::atomic::AtomicBool, thread};
 
     use super::*;
+    use crate::rotation::Trouble;
 
     /// A table with one instance, of an id of its own.
     fn table(generation: u64) -> RouteTable {
@@ -426,6 +431,29 @@ mod tests {
             policy: Default::default(),
         };
         RouteTable { generation, bare_hosts: Vec::new(), stages: vec![stage] }
+    }
+
+    #[test]
+    fn what_is_out_of_rotation_is_picked_last_but_it_is_picked() {
+        let board = Board::empty();
+        let mut two = table(1);
+        let Target::Endpoints(list) = &mut two.stages[0].target else { panic!("endpoints") };
+        list.push(dozen_model::route_table::Endpoint { id: "2".into(), ..list[0].clone() });
+        board.swap(two);
+        let routes = board.routes();
+        let stage = routes.stage("a/production").unwrap();
+        let [one, other] = stage.way.endpoints() else { panic!("two of them") };
+        let picked = |tried: &[u64]| match board.pick(&routes, stage, &Method::GET, tried) {
+            Picked::One(in_flight) => Some(in_flight.endpoint.load.key),
+            _ => None,
+        };
+        let [one_key, other_key] = [one.load.key, other.load.key];
+        one.load.rotation.note(Trouble::Refused);
+        assert!((0..10).all(|_| picked(&[]) == Some(other_key)));
+        assert_eq!(picked(&[other_key]), Some(one_key), "it is tried before a request waits");
+        other.load.rotation.set_unwell(true);
+        assert!((0..10).all(|_| picked(&[]).is_some()), "none is left, so all are");
+        assert_eq!(picked(&[one_key, other_key]), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::{
     },
     meter::{Ended, ThreadMeter},
     options::Limits,
+    rotation::Trouble,
     trace::Trace,
 };
 
@@ -114,6 +115,13 @@ impl Exchange {
             }
         }
         self.stage = Some(Arc::clone(stage));
+    }
+
+    /// Notes that the endpoint it was sent to gave it no answer.
+    pub(crate) fn note_trouble(&self, trouble: Trouble) {
+        if let (Some(stage), Some(endpoint)) = (&self.stage, &self.endpoint) {
+            self.client.room.ejections.note(stage, endpoint, trouble);
+        }
     }
 
     /// Counts something of its stage.

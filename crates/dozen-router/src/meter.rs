@@ -20,7 +20,7 @@ use std::{
 
 use http::Method;
 
-use crate::h_code::HCode;
+use crate::{h_code::HCode, rotation::Trouble};
 
 /// Upper bounds of the latency histogram, and how they are written in seconds. The last bucket, for
 /// all that took longer, stands behind them.
@@ -168,6 +168,10 @@ pub(crate) struct StageMeter {
     /// Requests that wait now.
     pub(crate) held_now: AtomicUsize,
     threads: OnceLock<Box<[ThreadMeter]>>,
+    /// Instances put out of rotation, in the order of [`Trouble::ALL`]; by any thread, and rare.
+    pub(crate) ejections: [AtomicU64; Trouble::ALL.len()],
+    /// Liveness probes that passed, and those that failed.
+    pub(crate) probes: [AtomicU64; 2],
 }
 
 impl StageMeter {

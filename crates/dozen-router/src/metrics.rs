@@ -19,6 +19,7 @@ use crate::{
     h_code::HCode,
     http1::request::Refusal,
     meter::{BUCKETS, CLASSES, METHODS, Sum},
+    rotation::Trouble,
     status::{Counters, TlsFailure},
 };
 
@@ -28,6 +29,7 @@ pub(crate) fn text(routes: &Routes, counters: &Counters) -> String {
     let metered: Vec<Metered<'_>> = routes.stages.iter().filter_map(|stage| Metered::of(stage)).collect();
     requests(&mut page, &metered);
     ways(&mut page, &metered);
+    instances(&mut page, routes);
     bytes(&mut page, &metered);
     connections(&mut page, counters);
     refusals(&mut page, counters);
@@ -108,6 +110,35 @@ fn ways(page: &mut Page, stages: &[Metered<'_>]) {
     page.gauge("dozen_router_upgrades_open", "Upgraded connections that are open.");
     for Metered { stage, sum } in stages {
         page.of_stage(stage, "", &[], sum.upgrades_open);
+    }
+}
+
+fn instances(page: &mut Page, routes: &Routes) {
+    let help = "Instances the router knows: in_rotation gets requests; ejected and unwell get them only while no \
+                other is there.";
+    page.gauge("dozen_router_instances", help);
+    for stage in &routes.stages {
+        let rotations = || stage.way.endpoints().iter().map(|endpoint| &endpoint.load.rotation);
+        let unwell = rotations().filter(|rotation| rotation.is_unwell()).count();
+        let inside = rotations().filter(|rotation| rotation.is_in()).count();
+        let ejected = rotations().count().saturating_sub(unwell + inside);
+        for (state, count) in [("in_rotation", inside), ("ejected", ejected), ("unwell", unwell)] {
+            page.of_stage(stage, "", &[("state", state)], count);
+        }
+    }
+    let help = "Instances put out of rotation: refused takes no connections, lost closes them without an answer, \
+                probe fails its liveness probe.";
+    page.counter("dozen_router_ejections_total", help);
+    for stage in &routes.stages {
+        for ((_, reason), count) in Trouble::ALL.iter().zip(&stage.meter.ejections) {
+            page.of_stage(stage, "", &[("reason", reason)], count.load(Relaxed));
+        }
+    }
+    page.counter("dozen_router_probes_total", "Liveness probes of stages that ask for them.");
+    for stage in routes.stages.iter().filter(|stage| stage.policy.probe().is_some()) {
+        for (outcome, count) in ["passed", "failed"].iter().zip(&stage.meter.probes) {
+            page.of_stage(stage, "", &[("outcome", outcome)], count.load(Relaxed));
+        }
     }
 }
 

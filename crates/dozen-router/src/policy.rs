@@ -19,7 +19,7 @@ use std::{
 
 use dozen_model::{
     address_range::AddressRange,
-    manifest::HttpsRedirect,
+    manifest::{HttpsRedirect, RouterSettings},
     names::Domain,
     route_policy::{Pause, RoutePolicy},
 };
@@ -174,6 +174,17 @@ impl Policy {
         self.max_body().is_some_and(|most| bytes > most)
     }
 
+    /// The liveness probe of the stage's instances, if it wants one.
+    pub(crate) fn probe(&self) -> Option<Probe> {
+        let declared = &self.said.declared;
+        Some(Probe {
+            path: declared.probe.clone()?,
+            interval: declared.probe_interval.unwrap_or(RouterSettings::PROBE_INTERVAL),
+            timeout: declared.probe_timeout.unwrap_or(RouterSettings::PROBE_TIMEOUT),
+            failures: declared.probe_failures.unwrap_or(RouterSettings::PROBE_FAILURES),
+        })
+    }
+
     /// The limits that hold for this stage.
     pub(crate) fn limits(&self, limits: &Limits) -> Limits {
         let declared = &self.said.declared;
@@ -183,6 +194,16 @@ impl Policy {
             ..*limits
         }
     }
+}
+
+/// How a stage's instances are probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) path: String,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    /// So many in a row put an instance out of rotation.
+    pub(crate) failures: u32,
 }
 
 /// What is left of a pause. A clock that went back makes none longer than the longest.

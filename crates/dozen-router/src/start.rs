@@ -29,6 +29,7 @@ use crate::{
     meter::Thread,
     options::{Limits, RouterOptions},
     privilege,
+    prober::Prober,
     status::Counters,
     table_file,
     tls::Tls,
@@ -70,6 +71,11 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     })
     .map_err(|source| RouterError::Start { what: "start the access log", source })?;
 
+    let (ejections, prober) =
+        Prober { board: Arc::clone(&board), counters: Arc::clone(&counters), files: files.clone() }
+            .start()
+            .map_err(|source| RouterError::Start { what: "start the prober", source })?;
+
     let (stop, stopping) = watch::channel(Stopping::No);
     let (ended, workers_end) = mpsc::unbounded_channel();
     let trusted_proxies: Arc<[AddressRange]> = options.trusted_proxies.into();
@@ -85,6 +91,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         tls: Arc::clone(&tls),
         https_port,
         files: files.clone(),
+        ejections: ejections.clone(),
         stopping: stopping.clone(),
         max_connections: connections_per_thread(descriptors, &options.limits, threads),
     };
@@ -105,13 +112,14 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         .serve(options.control)
         .map_err(|source| RouterError::Start { what: "serve the control socket", source })?;
     let workers: Vec<Worker> = (0..threads).map(make_worker).collect();
-    drop((files, stopping));
+    drop((files, ejections, stopping));
     let handles = start_workers(workers, shares, &ended)?;
     let lost = wait_for_end(workers_end, &stop, &counters)?;
     for handle in handles {
         // A panicked worker was counted as lost already.
         let _ = handle.join();
     }
+    let _ = prober.join();
     let _ = log_writer.join();
     Ok(if lost { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }

@@ -31,6 +31,7 @@ use crate::{
     meter::Thread,
     options::Limits,
     pool::Pool,
+    prober::Ejections,
     request_id::RequestIds,
     status::{Counters, ThreadCounters},
     telling::Telling,
@@ -60,6 +61,7 @@ pub(crate) struct Worker {
     pub(crate) tls: Arc<Tls>,
     pub(crate) https_port: Option<u16>,
     pub(crate) files: SyncSender<Batch>,
+    pub(crate) ejections: Ejections,
     pub(crate) stopping: watch::Receiver<Stopping>,
     pub(crate) max_connections: usize,
 }
@@ -78,6 +80,7 @@ pub(crate) struct Room {
     pub(crate) https_port: Option<u16>,
     pub(crate) pool: Pool,
     pub(crate) log: Rc<AccessLog>,
+    pub(crate) ejections: Ejections,
     pub(crate) ids: RequestIds,
     pub(crate) stopping: watch::Receiver<Stopping>,
     /// Set at the drain limit: upgraded connections end.
@@ -148,6 +151,7 @@ impl Worker {
                 pool: Pool::new(Arc::clone(&self.board), self.limits),
                 log: AccessLog::start(self.files, Arc::clone(&self.counters)),
                 ids: RequestIds::new()?,
+                ejections: self.ejections,
                 board: self.board,
                 counters: self.counters,
                 crowd: self.crowd,

@@ -23,6 +23,18 @@ pub struct RouterSettings {
     /// How long a request may wait for an instance.
     #[serde(skip_serializing_if = "is_unset")]
     pub hold_limit: Option<Duration>,
+    /// The page that each instance is asked for again and again; none if absent.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub probe: Option<String>,
+    /// Between two probes of an instance.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub probe_interval: Option<Duration>,
+    /// How long a probe may take.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub probe_timeout: Option<Duration>,
+    /// How many must fail in a row.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub probe_failures: Option<u32>,
     /// The only addresses that are served; all if empty.
     #[serde(skip_serializing_if = "is_unset")]
     pub allow: Vec<AddressRange>,
@@ -44,6 +56,13 @@ pub struct RouterSettings {
 }
 
 impl RouterSettings {
+    /// Between two probes, where nothing else is said.
+    pub const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+    /// For a probe, where nothing else is said.
+    pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+    /// In a row, where nothing else is said.
+    pub const PROBE_FAILURES: u32 = 3;
+
     /// How long a request may wait for an instance.
     pub fn hold_limit(&self) -> Duration {
         self.hold_limit.unwrap_or(StageRoute::HOLD_LIMIT)
@@ -56,6 +75,10 @@ impl RouterSettings {
             first_byte: self.first_byte.or(base.first_byte),
             idle: self.idle.or(base.idle),
             hold_limit: self.hold_limit.or(base.hold_limit),
+            probe: self.probe.or(base.probe),
+            probe_interval: self.probe_interval.or(base.probe_interval),
+            probe_timeout: self.probe_timeout.or(base.probe_timeout),
+            probe_failures: self.probe_failures.or(base.probe_failures),
             allow: if self.allow.is_empty() { base.allow } else { self.allow },
             redirects: if self.redirects.is_empty() { base.redirects } else { self.redirects },
             www: self.www.or(base.www),

@@ -16,6 +16,7 @@ mod lifetime;
 mod limits;
 mod metrics;
 mod redirects;
+mod rotation;
 mod routing;
 mod static_files;
 mod streaming;

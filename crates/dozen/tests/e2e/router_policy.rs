@@ -226,3 +226,50 @@ fn a_pause_that_ends_before_what_was_in_flight_says_so() {
         assert!(refused.stderr.starts_with("error: a pause is from 1s to 600s long"), "{refused:?}");
     }
 }
+
+/// Answers its health page well, but for the second instance once a file says so.
+const MOODY: &str = "\
+import http.server, os, pathlib
+class Moody(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name, mood = os.environ['DYNO'], pathlib.Path(os.environ['MOOD_PATH'], 'sick')
+        sick = self.path == '/healthz' and name == 'web.2' and mood.exists()
+        body = name.encode()
+        self.send_response(500 if sick else 200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Moody).serve_forever()
+";
+
+#[test]
+fn an_instance_that_fails_its_probe_gets_no_requests_until_it_passes_again() {
+    let host = TestHost::start();
+    let declared = "[router]\nprobe = \"/healthz\"\nprobe_interval = \"1s\"\nprobe_failures = 1\n\
+                    [services.mood]\nkind = \"volume\"\n[formation]\nweb = 2\n";
+    let project = declaring("shop", declared);
+    project.write("server.py", MOODY).commit("moody");
+    host.up(&project);
+    let served_by = || {
+        let mut names: Vec<String> = (0..4).map(|_| host.get("shop", "/").body).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let logged = |text: &str| {
+        wait_for(text, Duration::from_secs(20), || {
+            host.dozen(["logs", "-a", "shop"]).succeeds().stdout.contains(text).then_some(())
+        });
+    };
+    assert_eq!(served_by(), ["web.1", "web.2"]);
+    let touch = |verb: &str| {
+        let script = format!("{verb} \"$MOOD_PATH/sick\"");
+        host.dozen(["run", "-a", "shop", "--", "sh", "-c", &script]).succeeds();
+    };
+    touch("touch");
+    logged("instance=web.2 desc=\"out of rotation: `/healthz` failed once: status 500\"");
+    assert_eq!(served_by(), ["web.1"]);
+    touch("rm");
+    logged("instance=web.2 desc=\"`/healthz` answers again\"");
+    assert_eq!(served_by(), ["web.1", "web.2"]);
+}

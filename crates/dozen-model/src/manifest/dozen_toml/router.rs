@@ -1,6 +1,6 @@
 //! `[router]` of `dozen.toml`.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     super::{
@@ -17,6 +17,9 @@ const MOST_RANGES: usize = 1000;
 /// The most redirects of a stage.
 const MOST_REDIRECTS: usize = 1000;
 
+/// The most probes that an instance may fail before it goes.
+const MOST_FAILURES: u32 = 100;
+
 /// The section of the app, or of one stage.
 pub(super) fn settings(section: &Section<'_>) -> Result<RouterSettings, ManifestError> {
     section.only(&[
@@ -24,6 +27,10 @@ pub(super) fn settings(section: &Section<'_>) -> Result<RouterSettings, Manifest
         "first_byte",
         "idle",
         "hold_limit",
+        "probe",
+        "probe_interval",
+        "probe_timeout",
+        "probe_failures",
         "allow",
         "redirects",
         "www",
@@ -39,6 +46,13 @@ pub(super) fn settings(section: &Section<'_>) -> Result<RouterSettings, Manifest
         first_byte: time_limit(section, "first_byte")?,
         idle: time_limit(section, "idle")?,
         hold_limit: time_limit(section, "hold_limit")?,
+        probe: section.text("probe", value_rules::request_path)?,
+        probe_interval: interval(section)?,
+        probe_timeout: time_limit(section, "probe_timeout")?,
+        probe_failures: section
+            .entry("probe_failures")
+            .map(|entry| entry.whole_number(1, MOST_FAILURES))
+            .transpose()?,
         allow: section.entry("allow").map(|entry| ranges(&entry)).transpose()?.unwrap_or_default(),
         redirects: section.entry("redirects").map(|entry| redirects(&entry)).transpose()?.unwrap_or_default(),
         www: section.entry("www").map(|entry| one_of(&entry, &www)).transpose()?,
@@ -64,6 +78,17 @@ pub(super) fn refuse_loops(
     Err(rule
         .unwrap_or(entry)
         .bad(format!("`{from}` leads back to itself, or through more than 20 redirects")))
+}
+
+/// Every instance is asked as often: more would be load.
+fn interval(section: &Section<'_>) -> Result<Option<Duration>, ManifestError> {
+    let interval = time_limit(section, "probe_interval")?;
+    match (interval, section.entry("probe_interval")) {
+        (Some(said), Some(entry)) if said < Duration::from_secs(1) => {
+            Err(entry.bad("write a second at least"))
+        }
+        _ => Ok(interval),
+    }
 }
 
 fn ranges(entry: &Entry<'_>) -> Result<Vec<AddressRange>, ManifestError> {

@@ -27,12 +27,26 @@ fn limits_and_ranges_are_read_and_a_stage_changes_what_it_names() {
 }
 
 #[test]
+fn a_probe_is_read_and_a_stage_changes_what_it_names() {
+    let text = "[router]\nprobe = '/healthz'\nprobe_interval = '5s'\nprobe_timeout = '500ms'\nprobe_failures = 2\n\
+                [stages.production.router]\nprobe_interval = '1s'\n";
+    let said = production(text);
+    assert_eq!((said.probe.as_deref(), said.probe_failures), (Some("/healthz"), Some(2)));
+    assert_eq!(said.probe_interval, Some(Duration::from_secs(1)));
+    assert_eq!(said.probe_timeout, Some(Duration::from_millis(500)));
+    assert_eq!(production("[router]\nidle = '1s'").probe, None, "nobody is probed unasked");
+}
+
+#[test]
 fn a_router_setting_that_cannot_be_used_is_refused_by_line() {
     for (text, said) in [
         ("[router]\nmax_body = '10'", "`router.max_body`: `10` is not a size"),
         ("[router]\nfirst_byte = '0s'", "`router.first_byte`: write a duration above zero"),
         ("[router]\nidle = '9d'", "`router.idle`: `9d` is not a duration"),
         ("[router]\nhold_limit = 30", "`router.hold_limit` must be text in quotes, not a whole number"),
+        ("[router]\nprobe = 'healthz'", "`router.probe`: write a path such as `/healthz`"),
+        ("[router]\nprobe_interval = '999ms'", "`router.probe_interval`: write a second at least"),
+        ("[router]\nprobe_failures = 0", "`router.probe_failures`: write a number from 1 to 100"),
         ("[router]\nallow = []", "`router.allow`: list who is let in"),
         (
             "[router]\nallow = ['10.0.0.1/8']",

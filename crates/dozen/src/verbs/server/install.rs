@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     systemd::Systemd,
-    unit::{Place, changed_settings, unit, variables},
+    unit::{Place, changed_settings, changed_variables, unit, variables},
 };
 use crate::{
     cli_error::{CliError, ExitStatus},
@@ -56,18 +56,23 @@ pub(super) fn install(
             ),
         });
     }
-    let before = std::fs::read_to_string(&files.unit).unwrap_or_default();
+    let systemd = Systemd::of(system);
+    // Before anything is written: where it cannot be asked, a unit that is there stays as it is.
+    systemd.ask(&["show", "--property=Version"])?;
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let (before, had) = (read(&files.unit), read(&files.variables));
     // First, for the unit names it. It may hold the passwords of proxies and indexes.
     let changed = set(&files.variables, variables.as_deref(), 0o600)? | set(&files.unit, Some(&text), 0o644)?;
     let path = files.unit.display();
     session.out.result(format_args!("{path} {}", if changed { "is installed" } else { "is as it was" }))?;
     if !before.is_empty() {
-        let names = changed_settings(&before, &text);
+        let mut names = changed_settings(&before, &text);
+        names.extend(changed_variables(&had, variables.as_deref().unwrap_or_default()));
         if !names.is_empty() {
             session.out.note(format_args!("settings that changed: {}", names.join(", ")));
         }
     }
-    start(changed, Systemd::of(system), session)
+    start(changed, systemd, session)
 }
 
 /// Enables and starts the unit.

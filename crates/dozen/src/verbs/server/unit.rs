@@ -121,6 +121,17 @@ fn settings_of(unit: &str) -> BTreeMap<&str, &str> {
     unit.lines().filter_map(|line| line.strip_prefix("Environment=\"")?.split_once('=')).collect()
 }
 
+/// Names of the variables that two files of [`variables`] give different values, in order.
+pub(super) fn changed_variables(before: &str, after: &str) -> Vec<String> {
+    let of = |text: &'_ str| -> BTreeMap<String, String> {
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let (before, after) = (of(before), of(after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+}
+
 /// A path as the first word of a command line.
 fn word(path: &Path) -> String {
     format!("\"{}\"", escaped(path.as_os_str()).replace('$', "$$"))
@@ -186,5 +197,7 @@ mod tests {
             unit(&["[Service]", "Environment=\"A=1\"", "Environment=\"B=x=y\"", "Environment=\"D=4\""]);
         assert_eq!(changed_settings(&before, &after), ["B", "C", "D"]);
         assert!(changed_settings(&after, &after).is_empty());
+        let (before, after) = ("A=\"1\"\nB=\"2\"\n", "B=\"3\"\nC=\"4\"\n");
+        assert_eq!(changed_variables(before, after), ["A", "B", "C"]);
     }
 }
