@@ -61,15 +61,8 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let certificates = Arc::new(Certificates::load(&options.state_dir));
     let tls = Arc::new(Tls::new(Arc::clone(&certificates), Arc::clone(&board))?);
     let counters = Arc::new(Counters::new(threads));
-    let (files, log_writer) = access_files::start(AccessFiles {
-        dir: options.access_dir.clone(),
-        file_bytes: options.limits.access_file_bytes,
-        kept: options.limits.access_files,
-        pause: access_files::PAUSE,
-        counters: Arc::clone(&counters),
-        board: Arc::clone(&board),
-    })
-    .map_err(|source| RouterError::Start { what: "start the access log", source })?;
+    let (files, log_writer) = access_files::start(access_files(&options, &counters, &board))
+        .map_err(|source| RouterError::Start { what: "start the access log", source })?;
 
     let (ejections, prober) =
         Prober { board: Arc::clone(&board), counters: Arc::clone(&counters), files: files.clone() }
@@ -122,6 +115,17 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let _ = prober.join();
     let _ = log_writer.join();
     Ok(if lost { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn access_files(options: &RouterOptions, counters: &Arc<Counters>, board: &Arc<Board>) -> AccessFiles {
+    AccessFiles {
+        dir: options.access_dir.clone(),
+        file_bytes: options.limits.access_file_bytes,
+        kept: options.limits.access_files,
+        pause: access_files::PAUSE,
+        counters: Arc::clone(counters),
+        board: Arc::clone(board),
+    }
 }
 
 /// Each client connection may need a descriptor to an app; the rest is for files and the like.

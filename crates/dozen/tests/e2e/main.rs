@@ -11,8 +11,10 @@
     reason = "the product's rules; tests print and read"
 )]
 
+mod acme;
 mod bad_input;
 mod blango;
+mod certs;
 mod client;
 mod clients;
 mod crash;
@@ -42,5 +44,6 @@ mod restore;
 mod router_policy;
 mod sources;
 mod terminal;
+mod tls_client;
 mod uwsgi;
 mod visitor;

@@ -62,6 +62,18 @@ fn a_router_setting_that_cannot_be_used_is_refused_by_line() {
         ("[router]\nhsts = { max_age = '180d', include_subdomains = true, preload = true }", "365d at least"),
         ("[router]\nhsts = { max_age = '400d', preload = true }", "`include_subdomains = true`"),
         ("[router]\nerror_pages = '../x'", "`router.error_pages`: write a path below the source tree"),
+        (
+            "[stages.staging.router]\nallow = ['office']",
+            "`stages.staging.router.allow`: `office` is not a range of addresses",
+        ),
+    ] {
+        is_refused(text, said);
+    }
+}
+
+#[test]
+fn a_redirect_that_cannot_be_followed_is_refused_by_line() {
+    for (text, said) in [
         ("[router]\nredirects = []", "`router.redirects`: list 1 to 1000 redirects"),
         ("[router]\nredirects = 'x'", "`router.redirects` must be a list of tables, not text"),
         (
@@ -91,15 +103,15 @@ fn a_router_setting_that_cannot_be_used_is_refused_by_line() {
              redirects = [{ from = '/x', to = 'https://a.org/y' }, { from = '/y', to = '/x' }]",
             "`router.redirects.to`: `/x` leads back to itself",
         ),
-        (
-            "[stages.staging.router]\nallow = ['office']",
-            "`stages.staging.router.allow`: `office` is not a range of addresses",
-        ),
     ] {
-        let error = refused(text);
-        assert!(error.to_string().contains(said), "{text}: {error}");
-        assert_eq!(error.line, Some(text.lines().count()), "{text}: {error}");
+        is_refused(text, said);
     }
+}
+
+fn is_refused(text: &str, said: &str) {
+    let error = refused(text);
+    assert!(error.to_string().contains(said), "{text}: {error}");
+    assert_eq!(error.line, Some(text.lines().count()), "{text}: {error}");
 }
 
 #[test]
