@@ -39,6 +39,7 @@ mod pty;
 mod releases;
 mod restore;
 mod router_policy;
+mod router_settings;
 mod sources;
 mod terminal;
 mod uwsgi;
