@@ -12,6 +12,7 @@ use dozen_model::{image::Language, manifest::AppManifest, names::ProcessType, pr
 use crate::{error::BuildError, tree::Tree};
 
 pub mod django;
+mod error_pages;
 pub mod node;
 mod pipfile_lock;
 pub mod processes;
@@ -93,6 +94,7 @@ pub fn plan(tree: &Tree) -> Result<BuildPlan, BuildError> {
     let procfile = manifest.over_procfile(procfile.unwrap_or_default());
     remarks.warnings.extend(procfile.warnings.iter().cloned());
     let has_commands = has_procfile || !procfile.processes.is_empty();
+    error_pages::check(tree, &manifest, &mut remarks)?;
     let language = match language_of(tree, &manifest, has_commands, &mut remarks)? {
         Language::Python => {
             LanguagePlan::Python(Box::new(python::plan_python(tree, &manifest, &mut remarks)?))

@@ -48,6 +48,8 @@ pub struct ServerOptions {
     pub listen: Vec<SocketAddr>,
     /// Addresses of the router for HTTPS.
     pub listen_https: Vec<SocketAddr>,
+    /// The port at which clients reach HTTPS, where it is not that of such an address.
+    pub https_port: Option<u16>,
     /// How certificates are got from an ACME server.
     pub acme: AcmeSettings,
     /// Proxies before the router whose word about the client counts.

@@ -101,7 +101,7 @@ impl Control {
             waiting: wanted,
             hold: self.hold_of(stage.key.id),
             hold_limit: declared.hold_limit(),
-            policy: self.policy(stage, declared),
+            policy: self.policy(stage, &image, declared),
         }))
     }
 

@@ -39,6 +39,7 @@ impl Stand {
             run: home.path().join("run"),
             listen: Vec::new(),
             listen_https: Vec::new(),
+            https_port: None,
             acme: AcmeSettings {
                 automatic: false,
                 directory: "https://acme.invalid/directory".into(),

@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dozen_model::route_policy::{Maintenance, Pause, RoutePolicy};
+use dozen_model::{
+    image::{Image, LayerRole},
+    manifest::RouterSettings,
+    route_policy::{ErrorPageFolder, Maintenance, Pause, RoutePolicy},
+};
 
 use crate::{
     api::wire::{MaintenanceWish, Outcome, PauseRequest, Progress, TrafficStatus},
@@ -106,13 +110,19 @@ impl Control {
         })
     }
 
-    /// The policy of a stage that serves this release.
-    pub(crate) fn policy(
-        &self,
-        stage: &StageRow,
-        declared: dozen_model::manifest::RouterSettings,
-    ) -> RoutePolicy {
-        RoutePolicy { declared, maintenance: stage.maintenance.clone(), pause: pause_of(stage) }
+    /// The policy of a stage that serves a release of this image.
+    pub(crate) fn policy(&self, stage: &StageRow, image: &Image, declared: RouterSettings) -> RoutePolicy {
+        let tree = image.layers.iter().find(|layer| layer.role == LayerRole::App);
+        let folder = |folder: &String| {
+            Some(ErrorPageFolder { layer: self.layers.path(&tree?.digest), folder: folder.into() })
+        };
+        RoutePolicy {
+            error_pages: declared.error_pages.as_ref().and_then(folder),
+            declared,
+            maintenance: stage.maintenance.clone(),
+            pause: pause_of(stage),
+            https_port: self.options.https_port,
+        }
     }
 
     /// Waits until nothing is in flight; false when the server ends.

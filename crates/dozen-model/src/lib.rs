@@ -14,6 +14,7 @@ pub mod certificates;
 pub mod command_line;
 pub mod digest;
 pub mod dotenv;
+pub mod error_pages;
 mod excerpt;
 pub mod formation;
 pub mod hint;

@@ -26,10 +26,12 @@ mod app_json;
 mod config_declaration;
 mod dozen_toml;
 mod factor;
+mod https;
 mod manifest_error;
 mod mount_path;
 mod process_settings;
 mod quantity;
+mod redirect;
 mod router;
 mod sections;
 mod service_declaration;
@@ -42,10 +44,12 @@ pub use app_json::read_app_json;
 pub use config_declaration::{ConfigDeclaration, ConfigFallback};
 pub use dozen_toml::read_toml;
 pub use factor::{Factor, NotAFactor};
+pub use https::{Hsts, HttpsRedirect};
 pub use manifest_error::{ManifestError, ManifestErrorKind};
 pub use mount_path::{MountPath, NotAMountPath};
 pub use process_settings::ProcessSettings;
-pub use quantity::{ByteSize, CpuLimit, NotAQuantity, parse_duration};
+pub use quantity::{ByteSize, CpuLimit, NotAQuantity, parse_duration, parse_long_duration};
+pub use redirect::{NotARedirect, Redirect, RedirectFrom, RedirectTo, Www, first_loop};
 pub use router::RouterSettings;
 pub use sections::{
     AppSettings, BuildSettings, DrainSettings, HealthSettings, LimitSettings, ReleaseSettings, SystemSettings,

@@ -6,6 +6,8 @@
 //!
 //! Start reading at [`RoutePolicy`].
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{address_range::AddressRange, manifest::RouterSettings};
@@ -25,6 +27,21 @@ pub struct RoutePolicy {
     /// Set while requests are to wait.
     #[serde(skip_serializing_if = "is_unset")]
     pub pause: Option<Pause>,
+    /// Where the error pages of the release that serves are.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub error_pages: Option<ErrorPageFolder>,
+    /// The port at which clients reach HTTPS, where it is not that of the router's own listener.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub https_port: Option<u16>,
+}
+
+/// A folder of error pages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorPageFolder {
+    /// Absolute path of the layer that holds it, which never changes.
+    pub layer: PathBuf,
+    /// The folder below the layer.
+    pub folder: PathBuf,
 }
 
 /// A stage answers 503 to everybody but those who look after it.

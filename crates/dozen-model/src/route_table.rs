@@ -12,7 +12,7 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    path::{Component, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -143,8 +143,8 @@ pub enum RouteTableError {
     /// An id that is empty, too long or not printable.
     #[error("`{}` is not an endpoint id", .0.escape_default())]
     EndpointId(String),
-    /// A static site's path could lead outside its layers.
-    #[error("`{}` is not a path of a static site", .0.display())]
+    /// The path of a static site or of error pages could lead outside its layers.
+    #[error("`{}` is not a path of files that the router reads", .0.display())]
     StaticPath(PathBuf),
 }
 
@@ -159,6 +159,9 @@ impl RouteTable {
             }
             if let Some(domain) = route.domains.iter().find(|domain| !domains.insert(*domain)) {
                 return Err(RouteTableError::DomainTwice(domain.clone()));
+            }
+            if let Some(pages) = &route.policy.error_pages {
+                check_folder(&pages.layer, &pages.folder)?;
             }
             match &route.target {
                 Target::Static(site) => site.check()?,
@@ -185,14 +188,21 @@ impl Endpoint {
 
 impl StaticSite {
     fn check(&self) -> Result<(), RouteTableError> {
-        let stays_below = |path: &PathBuf| {
-            path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-        };
         let outside = self.layers.iter().find(|layer| !layer.is_absolute());
         let outside = outside.or_else(|| Some(&self.root).filter(|root| !stays_below(root)));
         let outside = outside.or_else(|| self.not_found.as_ref().filter(|page| !stays_below(page)));
         outside.map_or(Ok(()), |path| Err(RouteTableError::StaticPath(path.clone())))
     }
+}
+
+fn check_folder(layer: &Path, folder: &Path) -> Result<(), RouteTableError> {
+    let outside = Some(layer).filter(|layer| !layer.is_absolute());
+    let outside = outside.or_else(|| Some(folder).filter(|folder| !stays_below(folder)));
+    outside.map_or(Ok(()), |path| Err(RouteTableError::StaticPath(path.to_owned())))
+}
+
+fn stays_below(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 #[cfg(test)]

@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use dozen_model::error_pages::PageKind;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, STRICT_TRANSPORT_SECURITY},
 };
 
 use crate::{
     exchange::Exchange, h_code::HCode, headers::X_REQUEST_ID, http1::request::Refusal, policy::Instead,
-    static_file::FileBody,
+    redirect::Redirection, static_file::FileBody,
 };
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -44,12 +45,6 @@ impl OwnBody {
             Self::File(file) => file.left(),
         }
     }
-}
-
-/// Whether a client that accepts this asks for JSON and not for a page.
-pub(crate) fn wants_json(accept: &[u8]) -> bool {
-    let accept = String::from_utf8_lossy(accept);
-    accept.contains("json") && !accept.contains("text/html")
 }
 
 /// The status of a request that is not served, and a word on why.
@@ -98,6 +93,7 @@ pub(crate) fn instead(instead: Instead, mut exchange: Box<Exchange>) -> OwnAnswe
             answer.response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(MAINTENANCE_RETRY_SECONDS));
             answer
         }
+        Instead::Redirect(to) => redirect(to, exchange),
         Instead::TooLarge => {
             let text = "The request's body is larger than the app takes.";
             let mut answer = explain(StatusCode::PAYLOAD_TOO_LARGE, "Too large", text, exchange);
@@ -129,11 +125,34 @@ pub(crate) fn failure(status: StatusCode, code: HCode, mut exchange: Box<Exchang
     answer
 }
 
+/// Sends the client to another address.
+fn redirect(to: Redirection, mut exchange: Box<Exchange>) -> OwnAnswer {
+    exchange.blame(to.code);
+    let Ok(location) = HeaderValue::try_from(&to.location) else { return not_found(exchange) };
+    let text = format!("<p>This is at <a href=\"{}\">another address</a>.</p>", escape(&to.location));
+    let mut moved = html(to.status, page("Moved", &text, None), exchange);
+    let headers = moved.response.headers_mut();
+    headers.insert(LOCATION, location);
+    if to.is_declared_for_good {
+        // For good, but not for longer than the next release may take to take it back.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+    }
+    moved
+}
+
+/// An error: the app's own page for it, or one of ours.
 fn explain(status: StatusCode, title: &str, text: &str, exchange: Box<Exchange>) -> OwnAnswer {
+    let (page_kind, kind) = if exchange.wants_json { (PageKind::Json, JSON) } else { (PageKind::Html, HTML) };
+    let is_maintenance = exchange.code == Some(HCode::Maintenance);
+    let pages = exchange.stage.as_ref().and_then(|stage| stage.policy.pages());
+    let own = pages.and_then(|pages| pages.find((status.as_u16(), is_maintenance), page_kind, &exchange.id));
+    if let Some(own) = own {
+        return respond(status, kind, own, exchange);
+    }
     if exchange.wants_json {
-        let id = &exchange.id;
-        let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": text, "request_id": id });
-        return respond(status, JSON, body.to_string(), exchange);
+        let code = title.to_ascii_lowercase().replace(' ', "_");
+        let error = serde_json::json!({ "code": code, "message": text, "request_id": exchange.id });
+        return json(status, &serde_json::json!({ "error": error }), exchange);
     }
     let heading = format!("{} {title}", status.as_u16());
     let body = page(&heading, &format!("<p>{text}</p>"), Some(&exchange.id));
@@ -173,6 +192,9 @@ pub(crate) fn finish(mut response: Response<OwnBody>, mut exchange: Box<Exchange
     exchange.status = response.status().as_u16();
     if let Ok(id) = HeaderValue::try_from(exchange.id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    if let Some(hsts) = exchange.hsts() {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     OwnAnswer { response, exchange, closes: false }
 }

@@ -88,6 +88,7 @@ pub(crate) struct Begun {
 
 /// How an attempt ended.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once or twice; a box would be an allocation a request")]
 pub(crate) enum Attempt {
     /// With an answer.
     Answered(Begun),
@@ -101,6 +102,7 @@ pub(crate) enum Attempt {
     ClientGone,
 }
 
+#[expect(clippy::large_enum_variant, reason = "moved once or twice; a box would be an allocation a request")]
 enum Sent {
     Answered(Begun),
     NotWritten,

@@ -349,7 +349,10 @@ impl Board {
 
     fn stage(&self, route: &StageRoute, loads: &mut HashMap<String, Arc<Load>>) -> Stage {
         let name: Arc<str> = format!("{}/{}", route.app, route.stage).into();
-        let meter = self.routes().stage(&name).map(|old| Arc::clone(&old.meter)).unwrap_or_default();
+        let routes = self.routes();
+        let old = routes.stage(&name);
+        let meter = old.map(|old| Arc::clone(&old.meter)).unwrap_or_default();
+        let policy = Policy::new(&route.policy, &route.domains, old.map(|old| &*old.policy));
         let way = match &route.target {
             Target::Static(site) => Way::Static(Arc::new(site.clone())),
             Target::Endpoints(list) => {
@@ -374,7 +377,7 @@ impl Board {
             way,
             domain: route.domains.first().map(ToString::to_string),
             hold_limit: route.hold_limit,
-            policy: Arc::new(Policy::new(&route.policy)),
+            policy: Arc::new(policy),
             meter,
             waiting: route.waiting,
             hold: route.hold,

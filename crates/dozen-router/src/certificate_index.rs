@@ -66,7 +66,7 @@ impl CertificateIndex {
     pub(crate) fn of(set: CertificateSet) -> Result<Self, CertificateError> {
         let mut index = Self { generation: set.generation, ..Self::default() };
         for certificate in set.certificates {
-            let key = read(&certificate)?;
+            let key = read(&certificate, Use::Shown)?;
             let shown = Arc::new(Shown { key, names: certificate.names });
             for name in &shown.names {
                 let (map, part) = match name.wildcard_of() {
@@ -78,7 +78,7 @@ impl CertificateIndex {
             index.all.push(shown);
         }
         for certificate in set.tls_challenges {
-            let key = read(&certificate)?;
+            let key = read(&certificate, Use::Challenge)?;
             let names = certificate.names.into_iter().map(|name| (name.into(), Arc::clone(&key)));
             index.challenges.extend(names);
         }
@@ -113,7 +113,17 @@ impl CertificateIndex {
     }
 }
 
-fn read(certificate: &Certificate) -> Result<Arc<CertifiedKey>, CertificateError> {
+/// What a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Clients look at it.
+    Shown,
+    /// An ACME server looks at it. It has a critical extension that the TLS library does not know,
+    /// and so cannot be read by that.
+    Challenge,
+}
+
+fn read(certificate: &Certificate, what_for: Use) -> Result<Arc<CertifiedKey>, CertificateError> {
     let name = || certificate.names.first().map_or_else(|| "no name".to_owned(), ToString::to_string);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect();
     let chain =
@@ -125,6 +135,7 @@ fn read(certificate: &Certificate) -> Result<Arc<CertifiedKey>, CertificateError
     match certified.keys_match() {
         Ok(()) => Ok(Arc::new(certified)),
         Err(rustls::Error::InconsistentKeys(_)) => Err(CertificateError::OtherKey(name())),
+        Err(rustls::Error::InvalidCertificate(_)) if what_for == Use::Challenge => Ok(Arc::new(certified)),
         Err(_) => Err(CertificateError::Chain(name())),
     }
 }
@@ -173,6 +184,23 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_has_its_critical_mark_and_no_client_is_shown_it() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["new.org".to_owned()]).unwrap();
+        params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(&[7; 32])];
+        let made = params.self_signed(&key).unwrap();
+        let challenge = Certificate {
+            names: vec!["new.org".parse().unwrap()],
+            chain: made.pem(),
+            key: PrivateKey::new(key.serialize_pem()),
+        };
+        let set = CertificateSet { tls_challenges: vec![challenge.clone()], ..CertificateSet::default() };
+        assert!(CertificateIndex::of(set).unwrap().tls_challenge("new.org").is_some());
+        let shown = CertificateSet { certificates: vec![challenge], ..CertificateSet::default() };
+        assert!(CertificateIndex::of(shown).is_err(), "clients could not read it");
+    }
+
+    #[test]
     fn a_certificate_that_cannot_be_shown_is_named_and_its_key_is_not() {
         let refused = |change: fn(&mut Certificate)| {
             let mut bad = certificate(&["bad.org"]);
@@ -192,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_names_are_looked_up_as_fast_as_ten() {
-        let one = Arc::new(Shown { key: read(&certificate(&["a.org"])).unwrap(), names: Vec::new() });
+        let one =
+            Arc::new(Shown { key: read(&certificate(&["a.org"]), Use::Shown).unwrap(), names: Vec::new() });
         let of = |count: usize| CertificateIndex {
             exact: (0..count).map(|n| (format!("host-{n}.example.org"), Arc::clone(&one))).collect(),
             ..CertificateIndex::default()

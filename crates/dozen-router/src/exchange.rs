@@ -6,12 +6,12 @@
 
 use std::{rc::Rc, sync::Arc, time::SystemTime};
 
-use http::Method;
+use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
 use crate::{
+    accept::prefers_json,
     access_log::Line,
-    answer,
     board::{Endpoint, InFlight, Stage},
     connection::Client,
     forwarded::Origin,
@@ -72,7 +72,7 @@ impl Exchange {
             match known {
                 Name::RequestId => offered = Some(value),
                 Name::Traceparent => traced = true,
-                Name::Accept => wants_json = answer::wants_json(value),
+                Name::Accept => wants_json |= prefers_json(value),
                 Name::IfNoneMatch => known_tags = Some(value.into()),
                 _ => {}
             }
@@ -140,6 +140,11 @@ impl Exchange {
     pub(crate) fn limits(&self) -> Limits {
         let limits = &self.client.room.limits;
         self.stage.as_ref().map_or(*limits, |stage| stage.policy.limits(limits))
+    }
+
+    /// What a client that came by HTTPS is told about coming that way alone.
+    pub(crate) fn hsts(&self) -> Option<&HeaderValue> {
+        self.stage.as_ref().filter(|_| self.origin.is_https)?.policy.hsts()
     }
 
     /// When the request's head was complete.

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, timeout},
@@ -244,6 +244,7 @@ impl Http1 {
             closes: true,
             id: "",
             date: date.as_bytes(),
+            hsts: None,
         };
         headers::write_own(self.outbox.room(), status, &fields, page.len() as u64, &delivery);
         self.outbox.room().extend_from_slice(page.as_bytes());
@@ -271,8 +272,14 @@ impl Http1 {
         let mut download = Download::new(begun, framing);
         let room = Rc::clone(&exchange.client.room);
         let date = room.date();
-        let delivery =
-            Delivery { version: asked.version, framing, closes, id: &exchange.id, date: date.as_bytes() };
+        let delivery = Delivery {
+            version: asked.version,
+            framing,
+            closes,
+            id: &exchange.id,
+            date: date.as_bytes(),
+            hsts: exchange.hsts().map(HeaderValue::as_bytes),
+        };
         download.write_head(self.outbox.room(), &delivery);
         let ended = poll_fn(|cx| download.poll(cx, self, watchdog, &mut exchange)).await;
         match ended {
@@ -296,6 +303,7 @@ impl Http1 {
             closes,
             id: &exchange.id,
             date: date.as_bytes(),
+            hsts: None,
         };
         headers::write_own(self.outbox.room(), parts.status, &parts.headers, length, &delivery);
         let written = if asked.method == Method::HEAD {
@@ -374,6 +382,7 @@ impl Http1 {
             closes: false,
             id: &exchange.id,
             date: date.as_bytes(),
+            hsts: None,
         };
         let fields = lent.upstream().fields();
         let protocol = fields.only(Name::Upgrade).unwrap_or_default();

@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY},
+};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -94,6 +97,9 @@ pub(crate) fn app(
     take_over(&mut headers, &said, lent.upstream().fields());
     if let Ok(id) = HeaderValue::try_from(exchange.id.as_str()) {
         headers.insert(X_REQUEST_ID, id);
+    }
+    if let Some(hsts) = exchange.hsts() {
+        headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
     let framing = said.framing;
     // Without a body the connection may be lent again at once.

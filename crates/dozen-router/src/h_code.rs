@@ -1,4 +1,5 @@
-//! Heroku's H-codes: what went wrong with a request that the app did not answer well.
+//! Heroku's H-codes: what went wrong with a request that the app did not answer well. H90 and H91 are
+//! ours: nothing went wrong, and the app was not asked.
 
 use std::fmt;
 
@@ -27,7 +28,14 @@ pub(crate) enum HCode {
     ClientIdle,
     /// H80: an operator has said so.
     Maintenance,
+    /// H90: the app's repository says that it is elsewhere.
+    Redirected,
+    /// H91: it came in the clear, and is to come by HTTPS.
+    NeedsHttps,
 }
+
+// Counters are kept by a code's place among all of them.
+const _: () = assert!(HCode::NeedsHttps as usize + 1 == HCode::ALL.len());
 
 impl fmt::Display for HCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +46,7 @@ impl fmt::Display for HCode {
 
 impl HCode {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Crashed,
         Self::RequestTimeout,
         Self::ClosedWithoutResponse,
@@ -50,6 +58,8 @@ impl HCode {
         Self::ClientInterrupted,
         Self::ClientIdle,
         Self::Maintenance,
+        Self::Redirected,
+        Self::NeedsHttps,
     ];
 
     /// The code alone.
@@ -70,11 +80,20 @@ impl HCode {
             Self::ClientInterrupted => ("H27", "Client request interrupted"),
             Self::ClientIdle => ("H28", "Client connection idle"),
             Self::Maintenance => ("H80", "Maintenance mode"),
+            Self::Redirected => ("H90", "Redirected"),
+            Self::NeedsHttps => ("H91", "Redirected to HTTPS"),
         }
     }
 
     /// Whether the client is at fault, or nobody, so that the line is no error of the app.
     pub(crate) fn is_clients(self) -> bool {
-        matches!(self, Self::ClientInterrupted | Self::ClientIdle | Self::Maintenance)
+        matches!(
+            self,
+            Self::ClientInterrupted
+                | Self::ClientIdle
+                | Self::Maintenance
+                | Self::Redirected
+                | Self::NeedsHttps
+        )
     }
 }

@@ -128,6 +128,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) id: &'a str,
     /// The time of day, for an answer without.
     pub(crate) date: &'a [u8],
+    /// What the client is told about HTTPS, where the answer does not say it itself.
+    pub(crate) hsts: Option<&'a [u8]>,
 }
 
 /// Writes the head of an app's answer. The protocol it changes to stands in `upgrade`.
@@ -159,6 +161,12 @@ pub(crate) fn write_response(
     }
     if !is_upgrade {
         write_connection(out, delivery);
+    }
+    if let Some(hsts) = delivery.hsts.filter(|_| !is_upgrade) {
+        let name = b"Strict-Transport-Security";
+        if !fields.iter().any(|field| field.name.eq_ignore_ascii_case(name)) {
+            write_field(out, name, hsts);
+        }
     }
     write_field(out, b"X-Request-ID", delivery.id.as_bytes());
     out.extend_from_slice(b"\r\n");

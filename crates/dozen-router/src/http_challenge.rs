@@ -10,6 +10,12 @@ use crate::certificates::Certificates;
 
 const FOLDER: &str = "/.well-known/acme-challenge/";
 
+/// Whether a path may be a challenge's, whoever answers it: those are asked for in the clear, on the
+/// very host that they are about.
+pub(crate) fn is_challenge(path: &str) -> bool {
+    path.starts_with(FOLDER)
+}
+
 impl Certificates {
     /// The answer to a request in the clear, if it is for an open challenge.
     pub(crate) fn answer_to(&self, method: &Method, path: &str) -> Option<Bytes> {

@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod access_files;
 mod access_log;
 mod answer;
@@ -36,6 +37,7 @@ mod crowd;
 mod date;
 mod download;
 mod error;
+mod error_page;
 mod exchange;
 mod fast_map;
 mod fd_passing;
@@ -66,6 +68,7 @@ mod pool;
 mod privilege;
 mod prober;
 mod protocol;
+mod redirect;
 mod refusals;
 mod request_id;
 mod rotation;

@@ -3,7 +3,8 @@
 //! Pure: facts in, a verdict out. Who asks turns the verdict into an answer. The order matters:
 //!
 //! ```text
-//! address not allowed -> 403   maintenance -> 503   body too large -> 413   else it passes
+//! address not allowed -> 403   in the clear -> HTTPS   another address -> there
+//! maintenance -> 503           body too large -> 413   else it passes
 //! ```
 //!
 //! A pause is no verdict: what is paused passes, and waits where requests wait for instances.
@@ -12,28 +13,45 @@
 
 use std::{
     net::IpAddr,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use dozen_model::{
     address_range::AddressRange,
-    manifest::RouterSettings,
+    manifest::{HttpsRedirect, RouterSettings},
+    names::Domain,
     route_policy::{Pause, RoutePolicy},
 };
+use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
-use crate::options::Limits;
+use crate::{
+    error_page::ErrorPages,
+    host::HostName,
+    http_challenge::is_challenge,
+    options::Limits,
+    redirect::{Redirection, Redirects},
+};
 
 /// No pause is longer, whatever the clock says.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// What a verdict is made of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts {
+pub(crate) struct Facts<'a> {
     /// The client's address; see [`crate::forwarded`].
     pub(crate) client: IpAddr,
     /// What `Content-Length` says.
     pub(crate) content_length: Option<u64>,
+    pub(crate) method: &'a Method,
+    pub(crate) host: &'a HostName,
+    /// In origin form, or `*`.
+    pub(crate) target: &'a str,
+    /// Whether the client spoke TLS, to us or to a trusted proxy.
+    pub(crate) is_https: bool,
+    /// Where it is to come again by HTTPS, if it is to.
+    pub(crate) https_port: Option<u16>,
 }
 
 /// What happens to a request.
@@ -54,6 +72,8 @@ pub(crate) enum Instead {
     Maintenance,
     /// 413: its body is larger than the stage takes. What is left of it is not read.
     TooLarge,
+    /// It is sent to another address.
+    Redirect(Redirection),
 }
 
 /// The policy of one stage, as a table has it.
@@ -63,27 +83,42 @@ pub(crate) struct Policy {
     /// Whether there is nothing to decide.
     is_plain: bool,
     paused_until: Option<Instant>,
+    redirects: Redirects,
+    hsts: Option<HeaderValue>,
+    pages: Option<Arc<ErrorPages>>,
 }
 
 impl Policy {
-    /// Prepares what a table says.
-    pub(crate) fn new(said: &RoutePolicy) -> Self {
+    /// Prepares what a table says of a stage with these domains. Error pages that the policy
+    /// `before` it had are not read again.
+    pub(crate) fn new(said: &RoutePolicy, domains: &[Domain], before: Option<&Self>) -> Self {
         let left = said.pause.and_then(|pause| left_of(pause, SystemTime::now()));
+        let old = before.and_then(|before| before.pages.clone());
+        let pages = said.error_pages.as_ref().map(|folder| {
+            old.filter(|old| old.folder == *folder)
+                .unwrap_or_else(|| Arc::new(ErrorPages::new(folder.clone())))
+        });
         Self {
-            is_plain: *said == RoutePolicy::default(),
+            is_plain: RoutePolicy { https_port: None, ..said.clone() } == RoutePolicy::default(),
+            redirects: Redirects::new(&said.declared, domains),
+            hsts: said.declared.hsts.and_then(|hsts| HeaderValue::try_from(hsts.value()).ok()),
             said: said.clone(),
             paused_until: left.map(|left| Instant::now() + left),
+            pages,
         }
     }
 
     /// Decides about one request.
-    pub(crate) fn verdict(&self, facts: &Facts) -> Verdict {
-        if self.is_plain {
+    pub(crate) fn verdict(&self, facts: &Facts<'_>) -> Verdict {
+        if self.is_plain && facts.https_port.is_none() {
             return Verdict::Pass;
         }
         let allow = &self.said.declared.allow;
         if !allow.is_empty() && !is_in(allow, facts.client) {
             return Verdict::Instead(Instead::Forbidden);
+        }
+        if let Some(redirection) = self.redirection(facts) {
+            return Verdict::Instead(Instead::Redirect(redirection));
         }
         let maintenance = self.said.maintenance.as_ref();
         if maintenance.is_some_and(|said| !is_in(&said.allow, facts.client)) {
@@ -93,6 +128,35 @@ impl Policy {
             return Verdict::Instead(Instead::TooLarge);
         }
         Verdict::Pass
+    }
+
+    /// Where a request is sent that is not the app's to answer.
+    fn redirection(&self, facts: &Facts<'_>) -> Option<Redirection> {
+        if !facts.target.starts_with('/') || is_challenge(facts.target) {
+            return None;
+        }
+        let to_https = facts.https_port.map(|port| Redirection::to_https(facts, port));
+        to_https.or_else(|| self.redirects.find(facts))
+    }
+
+    /// Whether requests in the clear are sent to HTTPS.
+    pub(crate) fn https(&self) -> HttpsRedirect {
+        self.said.declared.https.unwrap_or_default()
+    }
+
+    /// The port of HTTPS as clients see it, where an operator has said so.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        self.said.https_port
+    }
+
+    /// What browsers are told that came by HTTPS.
+    pub(crate) fn hsts(&self) -> Option<&HeaderValue> {
+        self.hsts.as_ref()
+    }
+
+    /// The app's own error pages.
+    pub(crate) fn pages(&self) -> Option<&ErrorPages> {
+        self.pages.as_deref()
     }
 
     /// When requests go on, while they all wait.
@@ -153,84 +217,4 @@ fn is_in(ranges: &[AddressRange], address: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use dozen_model::{manifest::ByteSize, route_policy::Maintenance};
-
-    use super::*;
-
-    fn policy(declared: RouterSettings) -> Policy {
-        Policy::new(&RoutePolicy { declared, ..RoutePolicy::default() })
-    }
-
-    fn facts(client: &str) -> Facts {
-        Facts { client: client.parse().unwrap(), content_length: None }
-    }
-
-    #[test]
-    fn without_a_policy_everything_passes() {
-        let facts = Facts { content_length: Some(u64::MAX), ..facts("192.0.2.1") };
-        assert_eq!(Policy::new(&RoutePolicy::default()).verdict(&facts), Verdict::Pass);
-    }
-
-    #[test]
-    fn only_who_is_listed_is_let_in() {
-        let allow = ["10.0.0.0/8", "::1"].map(|range| range.parse().unwrap()).to_vec();
-        let policy = policy(RouterSettings { allow, ..RouterSettings::default() });
-        for (client, verdict) in [
-            ("10.9.9.9", Verdict::Pass),
-            ("::ffff:10.9.9.9", Verdict::Pass),
-            ("::1", Verdict::Pass),
-            ("127.0.0.1", Verdict::Instead(Instead::Forbidden)),
-            ("2001:db8::1", Verdict::Instead(Instead::Forbidden)),
-        ] {
-            assert_eq!(policy.verdict(&facts(client)), verdict, "{client}");
-        }
-    }
-
-    #[test]
-    fn in_maintenance_only_who_is_named_passes_and_nobody_whom_the_app_does_not_serve() {
-        let maintenance = Some(Maintenance { allow: vec!["10.0.0.1".parse().unwrap()] });
-        let declared = RouterSettings {
-            allow: vec!["10.0.0.0/8".parse().unwrap()],
-            max_body: Some(ByteSize(1)),
-            ..RouterSettings::default()
-        };
-        let policy = Policy::new(&RoutePolicy { declared, maintenance, pause: None });
-        let large = |client| Facts { content_length: Some(2), ..facts(client) };
-        assert_eq!(policy.verdict(&facts("10.0.0.1")), Verdict::Pass);
-        assert_eq!(policy.verdict(&large("10.0.0.1")), Verdict::Instead(Instead::TooLarge));
-        assert_eq!(policy.verdict(&large("10.0.0.2")), Verdict::Instead(Instead::Maintenance));
-        assert_eq!(policy.verdict(&facts("192.0.2.1")), Verdict::Instead(Instead::Forbidden));
-    }
-
-    #[test]
-    fn a_pause_ends_by_itself_also_when_the_clock_went_back() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let pause = |until: u64| Pause { until_ms: until * 1000 };
-        assert_eq!(left_of(pause(1_000_030), now), Some(Duration::from_secs(30)));
-        assert_eq!(left_of(pause(999_999), now), None);
-        assert_eq!(left_of(pause(2_000_000), now), Some(LONGEST_PAUSE));
-        assert_eq!(left_of(Pause { until_ms: u64::MAX }, now), Some(LONGEST_PAUSE));
-        assert!(Policy::new(&RoutePolicy::default()).paused_until().is_none());
-    }
-
-    #[test]
-    fn a_body_is_measured_by_what_its_length_says() {
-        let policy = policy(RouterSettings { max_body: Some(ByteSize(10)), ..RouterSettings::default() });
-        for (content_length, verdict) in [
-            (None, Verdict::Pass),
-            (Some(10), Verdict::Pass),
-            (Some(11), Verdict::Instead(Instead::TooLarge)),
-        ] {
-            assert_eq!(policy.verdict(&Facts { content_length, ..facts("::1") }), verdict);
-        }
-        assert!(!policy.is_too_large(10) && policy.is_too_large(11));
-    }
-
-    #[test]
-    fn a_stage_changes_the_limits_it_names() {
-        let own = RouterSettings { idle: Some(Duration::from_secs(1)), ..RouterSettings::default() };
-        let limits = policy(own).limits(&Limits::default());
-        assert_eq!(limits, Limits { idle: Duration::from_secs(1), ..Limits::default() });
-    }
-}
+mod tests;

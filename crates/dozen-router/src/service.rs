@@ -18,6 +18,7 @@ use crate::{
     host::HostName,
     http1::{Framing, request::RequestHead},
     policy::{Facts, Verdict},
+    redirect,
 };
 
 /// A request that was taken: what was decided by its head alone.
@@ -46,7 +47,15 @@ pub(crate) fn take(client: &Rc<Client>, head: &RequestHead<'_>, out: &mut Vec<u8
     match find(client, &head.host) {
         Route::Stage(stage) => {
             exchange.enter(&stage);
-            let facts = Facts { client: exchange.origin.client, content_length: length_of(head.framing) };
+            let facts = Facts {
+                client: exchange.origin.client,
+                content_length: length_of(head.framing),
+                method: &head.method,
+                host: &head.host,
+                target: head.target,
+                is_https: exchange.origin.is_https,
+                https_port: redirect::https_port(client, head, &exchange, &stage.policy),
+            };
             if let Verdict::Instead(instead) = stage.policy.verdict(&facts) {
                 return Taken::Answered(Answer::Own(answer::instead(instead, exchange)));
             }

@@ -57,6 +57,11 @@ pub(crate) const VARIABLES: &[(&str, &str, &str)] = &[
     ("DOZEN_STAGE", "`production`", "Stage that a verb means"),
     ("DOZEN_LISTEN", "`127.0.0.1:1212`", "Addresses the router listens on, with commas between them"),
     ("DOZEN_LISTEN_HTTPS", "none", "Addresses the router listens on for HTTPS, with commas between them"),
+    (
+        "DOZEN_HTTPS_PORT",
+        "the port listened on for HTTPS",
+        "Port at which clients reach HTTPS, where something before this machine changes it",
+    ),
     ("DOZEN_DOMAIN", "`localhost`", "Base domain: apps answer at `APP.DOMAIN`"),
     (
         "DOZEN_ACME",
@@ -311,6 +316,8 @@ pub(crate) enum SettingsError {
     Server(#[from] server_address::NotAServer),
     #[error("`{text}` is not an address to listen on")]
     Listen { text: String },
+    #[error("`DOZEN_HTTPS_PORT` does not hold a port: `{text}`")]
+    Port { text: String },
     #[error("`DOZEN_DOMAIN` does not hold a domain")]
     Domain { source: NameError },
     #[error("`{name}` is neither `on` nor `off`")]

@@ -18,11 +18,18 @@ async fn entries_after(
     api: Api,
     work: impl FnOnce(&Control) -> Result<(), ControlError> + Send + 'static,
 ) -> Entries {
-    let done = blocking(move || {
-        work(&api.control)?;
-        api.control.certificate_list()
-    });
-    Ok(Json(done.await?))
+    entries_of(api, move |control| {
+        work(control)?;
+        control.certificate_list()
+    })
+    .await
+}
+
+async fn entries_of(
+    api: Api,
+    work: impl FnOnce(&Control) -> Result<Vec<CertificateEntry>, ControlError> + Send + 'static,
+) -> Entries {
+    Ok(Json(blocking(move || work(&api.control)).await?))
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Entries {
@@ -34,11 +41,11 @@ pub(super) async fn add(State(api): State<Api>, Json(request): Json<AddCertifica
 }
 
 pub(super) async fn add_acme(State(api): State<Api>, Json(request): Json<AcmeDomain>) -> Entries {
-    entries_after(api, move |control| control.add_acme_certificate(&request.domain)).await
+    entries_of(api, move |control| control.add_acme_certificate(&request.domain)).await
 }
 
 pub(super) async fn renew(State(api): State<Api>, Json(request): Json<RenewCertificates>) -> Entries {
-    entries_after(api, move |control| control.renew_certificates(request.which.as_deref())).await
+    entries_of(api, move |control| control.renew_certificates(request.which.as_deref())).await
 }
 
 pub(super) async fn remove(State(api): State<Api>, Path(which): Path<String>) -> Entries {

@@ -22,6 +22,8 @@ pub(crate) struct CertificateKeeper {
     bell: Condvar,
     /// Held while the local authority is looked for or made.
     pub(super) authority: Mutex<()>,
+    /// The certificate that is stored and that the router is being given: its try has not ended yet.
+    pub(super) unshown: Mutex<Option<i64>>,
 }
 
 impl CertificateKeeper {

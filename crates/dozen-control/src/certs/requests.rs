@@ -4,7 +4,7 @@ use dozen_model::{certificates::CertificateName, names::Domain};
 
 use super::pair::day;
 use crate::{
-    api::wire::LocalAuthority,
+    api::wire::{CertificateEntry, LocalAuthority},
     barrier::CertificatePlace,
     control::Control,
     error::ControlError,
@@ -13,7 +13,10 @@ use crate::{
 
 impl Control {
     /// Gets a certificate for a domain of an app from the ACME server, from now on.
-    pub fn add_acme_certificate(&self, domain: &Domain) -> Result<(), ControlError> {
+    ///
+    /// What comes back is how they stand before a try can have ended: who waits for one sees by its
+    /// number of tries when it has.
+    pub fn add_acme_certificate(&self, domain: &Domain) -> Result<Vec<CertificateEntry>, ControlError> {
         let name: CertificateName =
             domain.as_str().parse().map_err(|_| ControlError::NotPublic { name: domain.to_string() })?;
         if !super::acme::is_public(name.as_str()) {
@@ -22,14 +25,21 @@ impl Control {
         if !self.acme_domains()?.has(name.as_str()) {
             return Err(ControlError::DomainOfNobody { domain: domain.clone() });
         }
-        self.store.want_certificate(&name, false)?;
+        let id = self.store.want_certificate(&name, false)?;
         self.reach_certificate(CertificatePlace::Recorded);
+        let rows = self.store.certificates()?;
+        if let Some(row) = rows.iter().find(|row| row.id == id && row.issued.is_none()) {
+            may_ask(row)?;
+            self.store.renew_now(id)?;
+        }
+        let entries = self.certificate_list()?;
         self.keeper.wake();
-        Ok(())
+        Ok(entries)
     }
 
-    /// Makes certificates of the ACME server due now: one, or all.
-    pub fn renew_certificates(&self, which: Option<&str>) -> Result<(), ControlError> {
+    /// Makes certificates of the ACME server due now: one, or all. What comes back is as with
+    /// [`Control::add_acme_certificate`].
+    pub fn renew_certificates(&self, which: Option<&str>) -> Result<Vec<CertificateEntry>, ControlError> {
         let mut rows = self.store.certificates()?;
         rows.retain(|row| row.source == CertificateSource::Acme);
         if let Some(which) = which {
@@ -38,13 +48,15 @@ impl Control {
                 return Err(ControlError::NotFromAcme { name: which.chars().take(80).collect() });
             }
         }
-        let waits = rows.iter().filter_map(|row| row.wait_until).filter(|until| *until > now()).max();
-        if let Some(until) = waits {
-            return Err(ControlError::AcmeWaits { until: day(until) });
+        let refused = rows.iter().find_map(|row| may_ask(row).err());
+        rows.retain(|row| may_ask(row).is_ok());
+        if let Some(refused) = refused.filter(|_| rows.is_empty()) {
+            return Err(refused);
         }
         rows.iter().try_for_each(|row| self.store.renew_now(row.id))?;
+        let entries = self.certificate_list()?;
         self.keeper.wake();
-        Ok(())
+        Ok(entries)
     }
 
     /// Forgets a certificate, by a name that it is for or by its number.
@@ -85,6 +97,14 @@ impl Control {
             domain: self.options.domain.clone(),
             not_after: row.not_after,
         })
+    }
+}
+
+/// A user's wish is no reason to ask a server that has asked to be left alone.
+fn may_ask(row: &CertificateRow) -> Result<(), ControlError> {
+    match row.wait_until.filter(|until| *until > now()) {
+        Some(until) => Err(ControlError::AcmeWaits { until: day(until) }),
+        None => Ok(()),
     }
 }
 

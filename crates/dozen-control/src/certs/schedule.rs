@@ -20,6 +20,12 @@ pub(crate) fn renewal(id: i64, not_before: i64, not_after: i64) -> i64 {
     not_before + life * 2 / 3 - (life / 30).saturating_mul(part) / 1_000_000
 }
 
+/// The renewal of one that came just now: not before a third of what is left of it has gone, or a clock
+/// that is ahead, or a certificate that was old when it came, would have us order without a pause.
+pub(crate) fn not_at_once(now: i64, renewal: i64, not_after: i64) -> i64 {
+    renewal.max(now + (not_after - now).max(3) / 3)
+}
+
 /// When a failed try is made again.
 pub(crate) fn retry(now: i64, failures: u32) -> i64 {
     let doublings = failures.saturating_sub(1).min(20);
@@ -56,6 +62,14 @@ mod tests {
         }
         assert!((renewal(1, 0, 90 * day) - renewal(2, 0, 90 * day)).abs() > day / 2);
         assert_eq!(renewal(7, 100, 109), 106);
+    }
+
+    #[test]
+    fn a_certificate_that_is_old_when_it_comes_is_not_ordered_again_at_once() {
+        let day = 24 * 3600;
+        assert_eq!(not_at_once(80 * day, 60 * day, 90 * day), 80 * day + 10 * day / 3);
+        assert_eq!(not_at_once(0, 60 * day, 90 * day), 60 * day);
+        assert_eq!(not_at_once(100, 60, 100), 101);
     }
 
     #[test]

@@ -15,6 +15,9 @@ impl Control {
     /// `dozen certs list`.
     pub fn certificate_list(&self) -> Result<Vec<CertificateEntry>, ControlError> {
         let (now, wanted) = (now(), self.acme_domains()?);
+        // Looked at before the store: who waits for a certificate does not want to know of it earlier
+        // than clients are shown it.
+        let unshown = *self.keeper.unshown.lock();
         let entry = |row: CertificateRow| CertificateEntry {
             id: row.id,
             source: row.source.as_str().to_owned(),
@@ -28,7 +31,7 @@ impl Control {
             },
             error: row.error,
             failures: row.failures,
-            tries: row.tries,
+            tries: row.tries - u32::from(unshown == Some(row.id) && row.tries > 0),
         };
         Ok(self.store.certificates()?.into_iter().map(entry).collect())
     }

@@ -183,8 +183,8 @@ impl Store {
         Ok(id)
     }
 
-    /// Wishes for a certificate from the ACME server. One that is wished for already is due now, if
-    /// it has none; a wish of the user's stays one.
+    /// Wishes for a certificate from the ACME server. One that is wished for already stays as it is;
+    /// a wish of the user's stays one.
     pub(crate) fn want_certificate(
         &self,
         name: &CertificateName,
@@ -294,7 +294,7 @@ impl Store {
 fn set_issued(connection: &rusqlite::Connection, id: i64, issued: &Issued) -> rusqlite::Result<()> {
     connection.execute(
         "UPDATE certificates SET chain = ?2, sealed_key = ?3, not_before = ?4, not_after = ?5,
-                failures = 0, error = NULL, wait_until = NULL, by_tls = 0 WHERE id = ?1",
+                failures = 0, error = NULL, wait_until = NULL WHERE id = ?1",
         params![id, issued.chain, issued.sealed_key, issued.not_before, issued.not_after],
     )?;
     Ok(())

@@ -90,7 +90,25 @@ fn whole_file(file: &Section<'_>) -> Result<AppManifest, ManifestError> {
         factors: read(file, "factors", factors)?,
     };
     formation::release_line_to_release_command(file, &mut manifest)?;
+    refuse_redirect_loops(file, &manifest)?;
     Ok(manifest)
+}
+
+/// Refuses redirects that lead in circles in a stage, whose domains are known only there.
+fn refuse_redirect_loops(file: &Section<'_>, manifest: &AppManifest) -> Result<(), ManifestError> {
+    for (name, stage) in &manifest.stages {
+        let settings = manifest.for_stage(name).router;
+        let stages = file.section("stages")?;
+        let own =
+            stages.and_then(|stages| stages.entry(name.as_str())).map(|entry| entry.section()).transpose()?;
+        let own = own.map(|own| own.section("router")).transpose()?.flatten();
+        let whole = file.section("router")?;
+        let said = if stage.router.redirects.is_empty() { whole } else { own };
+        if let Some(said) = said {
+            router::refuse_loops(&said, &settings, &stage.domains)?;
+        }
+    }
+    Ok(())
 }
 
 /// The section called `name` by its reader, or what holds where it is absent.

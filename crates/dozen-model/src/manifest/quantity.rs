@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::Hsts;
 use crate::excerpt::excerpt;
 
 /// A text that is not the quantity it should be.
@@ -21,11 +22,16 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Reads `30s`, `5m`, `1h30m` or `500ms`: whole numbers, each with its unit, largest first or not,
 /// at most a week in all.
 pub fn parse_duration(text: &str) -> Result<Duration, NotAQuantity> {
-    let refused = || NotAQuantity {
-        text: excerpt(text),
-        what: "a duration",
-        example: "`30s`, `5m` or `1h` (a week at most)",
-    };
+    duration_up_to(text, LONGEST, "`30s`, `5m` or `1h` (a week at most)")
+}
+
+/// The same for times in days and years: ten years at most.
+pub fn parse_long_duration(text: &str) -> Result<Duration, NotAQuantity> {
+    duration_up_to(text, Hsts::LONGEST, "`180d` or `365d` (3650 days at most)")
+}
+
+fn duration_up_to(text: &str, longest: Duration, example: &'static str) -> Result<Duration, NotAQuantity> {
+    let refused = || NotAQuantity { text: excerpt(text), what: "a duration", example };
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
@@ -40,7 +46,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, NotAQuantity> {
             _ => return Err(refused()),
         };
         let part = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(refused)?;
-        total = total.checked_add(part).filter(|sum| *sum <= LONGEST).ok_or_else(refused)?;
+        total = total.checked_add(part).filter(|sum| *sum <= longest).ok_or_else(refused)?;
         rest = &after[unit_end..];
     }
     if text.is_empty() { Err(refused()) } else { Ok(total) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, is_unset};
+use super::{ByteSize, Hsts, HttpsRedirect, Redirect, Www, is_unset};
 use crate::{address_range::AddressRange, route_table::StageRoute};
 
 /// What an app asks of the router. What is not set here, the server decides.
@@ -38,6 +38,21 @@ pub struct RouterSettings {
     /// The only addresses that are served; all if empty.
     #[serde(skip_serializing_if = "is_unset")]
     pub allow: Vec<AddressRange>,
+    /// Addresses that lead elsewhere; the first that fits counts.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub redirects: Vec<Redirect>,
+    /// Which of two hosts that differ by `www.` answers; both if absent.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub www: Option<Www>,
+    /// Whether requests in the clear are sent to HTTPS.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub https: Option<HttpsRedirect>,
+    /// Whether browsers are told to come by HTTPS alone.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub hsts: Option<Hsts>,
+    /// The folder of the tree that holds the app's own error pages; see [`crate::error_pages`].
+    #[serde(skip_serializing_if = "is_unset")]
+    pub error_pages: Option<String>,
 }
 
 impl RouterSettings {
@@ -65,6 +80,11 @@ impl RouterSettings {
             probe_timeout: self.probe_timeout.or(base.probe_timeout),
             probe_failures: self.probe_failures.or(base.probe_failures),
             allow: if self.allow.is_empty() { base.allow } else { self.allow },
+            redirects: if self.redirects.is_empty() { base.redirects } else { self.redirects },
+            www: self.www.or(base.www),
+            https: self.https.or(base.https),
+            hsts: self.hsts.or(base.hsts),
+            error_pages: self.error_pages.or(base.error_pages),
         }
     }
 }

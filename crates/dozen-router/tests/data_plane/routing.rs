@@ -174,8 +174,13 @@ fn stages_without_instances_answer_at_once_in_the_clients_language() {
     assert!(page.body.contains("<h1>503"), "{}", page.body);
     let mut browser = host.browser();
     browser.send("GET / HTTP/1.1\r\nHost: one.test\r\nAccept: application/json\r\n\r\n");
-    let json: serde_json::Value = serde_json::from_str(&browser.reply().unwrap().body).unwrap();
-    assert_eq!(json["status"], 503);
+    let reply = browser.reply().unwrap();
+    let error = serde_json::from_str::<serde_json::Value>(&reply.body).unwrap()["error"].take();
+    assert_eq!(
+        (&error["code"], reply.header("x-request-id")),
+        (&"not_available".into(), error["request_id"].as_str())
+    );
+    assert!(error["message"].as_str().unwrap().starts_with("The app is not running"), "{error}");
     eventually("H14", || host.access_log("one").matches("status=503").count() == 2);
     assert!(host.access_log("one").contains("at=error") && host.access_log("one").contains("code=H14"));
 }

@@ -311,11 +311,12 @@ fn an_open_challenge_is_answered_for_any_host_in_the_clear() {
     }
     assert_eq!(app.seen.lock().len(), 0);
     // Everything else goes where it always goes.
-    for other in ["/.well-known/acme-challenge/", "/.well-known/acme-challenge/other", "/x"] {
+    for other in ["/.well-known/acme-challenge/", "/.well-known/acme-challenge/other"] {
         assert_eq!(host.get("one.test", other).body, "hello");
         assert_eq!(host.get("new.test", other).status, 404);
     }
     assert_eq!(host.browser().post("one.test", path, "x").unwrap().body, "hello");
+    assert_eq!(host.get("one.test", "/x").status, 301, "all else is sent to HTTPS");
     let config = authority.client_config(&[]);
     let mut browser = TlsBrowser::connect(host.tls, "one.test", &config).unwrap();
     assert_eq!(browser.get("one.test", path).unwrap().body, "hello");

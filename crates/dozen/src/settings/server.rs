@@ -24,6 +24,11 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub(crate) listen_https: Vec<String>,
 
+    /// Port at which clients reach HTTPS, where something before this machine changes it [default: the
+    /// one listened on]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) https_port: Option<u16>,
+
     /// Base domain: apps answer at `APP.DOMAIN` [default: localhost]
     #[arg(long, value_name = "DOMAIN")]
     pub(crate) domain: Option<Domain>,
@@ -49,6 +54,8 @@ pub(crate) struct ServerSettings {
     pub(crate) listen: Vec<SocketAddr>,
     /// Addresses the router listens on for HTTPS.
     pub(crate) listen_https: Vec<SocketAddr>,
+    /// The port at which clients reach HTTPS, where it is another one.
+    pub(crate) https_port: Option<u16>,
     /// How certificates are got from an ACME server.
     pub(crate) acme: AcmeSettings,
     /// Proxies before the router whose word about the client counts.
@@ -87,6 +94,9 @@ impl ServerFlags {
         if !self.listen_https.is_empty() {
             variables.push(("DOZEN_LISTEN_HTTPS", self.listen_https.join(",").into()));
         }
+        if let Some(port) = self.https_port {
+            variables.push(("DOZEN_HTTPS_PORT", port.to_string().into()));
+        }
         if !self.trusted_proxy.is_empty() {
             let proxies: Vec<String> = self.trusted_proxy.iter().map(AddressRange::to_string).collect();
             variables.push(("DOZEN_TRUSTED_PROXIES", proxies.join(",").into()));
@@ -122,6 +132,10 @@ impl ServerSettings {
             [] => proxies(env.text("DOZEN_TRUSTED_PROXIES")?.unwrap_or_default())?,
             named => named.to_vec(),
         };
+        let https_port = match flags.https_port {
+            Some(port) => Some(port),
+            None => env.text("DOZEN_HTTPS_PORT")?.map(port).transpose()?,
+        };
         let domain = match &flags.domain {
             Some(domain) => domain.clone(),
             None => {
@@ -139,6 +153,7 @@ impl ServerSettings {
             run: common.run.clone(),
             listen: listen.split(',').map(|text| address(text.trim())).collect::<Result<_, _>>()?,
             listen_https: addresses(&listen_https)?,
+            https_port,
             acme: super::acme::acme(env)?,
             trusted_proxies,
             router_limits: router_limits::resolve(env)?,
@@ -166,6 +181,14 @@ fn proxies(text: &str) -> Result<Vec<AddressRange>, SettingsError> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let address = |word: &str| word.parse().map_err(|source| SettingsError::Proxy { source });
     words.map(address).collect()
+}
+
+/// A port that clients connect to.
+fn port(text: &str) -> Result<u16, SettingsError> {
+    let refused =
+        || SettingsError::Port { text: text.chars().take(80).flat_map(char::escape_default).collect() };
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| is_number && *port > 0).ok_or_else(refused)
 }
 
 /// Addresses to listen on, or none.
@@ -223,6 +246,14 @@ mod tests {
         assert!(addresses("").unwrap().is_empty());
         assert_eq!(addresses("127.0.0.1:443, [::1]:443").unwrap().len(), 2);
         assert!(addresses("127.0.0.1:443,nowhere").is_err());
+    }
+
+    #[test]
+    fn the_port_of_https_is_one_that_clients_can_ask_for() {
+        assert_eq!(port("443").unwrap(), 443);
+        for bad in ["0", "65536", "+443", "https", "443 "] {
+            assert!(port(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

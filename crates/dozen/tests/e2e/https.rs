@@ -8,7 +8,7 @@ use dozen_router::client::RouterClient;
 use crate::{host::TestHost, project::Project};
 
 /// A certificate of nobody's authority for the app.
-fn certificate() -> Certificate {
+pub fn certificate() -> Certificate {
     let key = rcgen::KeyPair::generate().unwrap();
     let name = "shop.localhost";
     let made = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -21,7 +21,7 @@ fn certificate() -> Certificate {
 
 /// What the app answers over HTTPS; curl believes this certificate and no other.
 #[track_caller]
-fn fetch(host: &TestHost, certificate: &Certificate, address: &str, version: &str) -> String {
+pub fn fetch(host: &TestHost, certificate: &Certificate, address: &str, version: &str) -> String {
     let file = host.home().join("believed.pem");
     std::fs::write(&file, &certificate.chain).unwrap();
     let mut command = Command::new("curl");
@@ -33,7 +33,8 @@ fn fetch(host: &TestHost, certificate: &Certificate, address: &str, version: &st
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn https_address(host: &TestHost) -> String {
+/// Where the router listens for HTTPS.
+pub fn https_address(host: &TestHost) -> String {
     let info = host.dozen(["server", "status", "--json"]).succeeds().json();
     info["listen_https"][0].as_str().expect("an address for HTTPS").to_owned()
 }
@@ -63,6 +64,8 @@ fn an_app_answers_over_https_through_restarts_of_all_that_serves_it() {
         assert!(answer.starts_with("hello ") && answer.ends_with(told), "{answer}");
     }
 
+    assert_eq!(host.get("shop", "/").status, 301, "in the clear it is sent there");
+
     let router = host.router_pid();
     host.kill_control();
     fetch(&host, &shown, &address, "--http2");
@@ -81,5 +84,5 @@ fn an_app_answers_over_https_through_restarts_of_all_that_serves_it() {
     assert_ne!(host.router_pid(), router);
     assert_eq!(https_address(&host), address);
     fetch(&host, &shown, &address, "--http2");
-    assert_eq!(host.get("shop", "/").status, 200);
+    assert_eq!(host.get("shop", "/").status, 200, "a trusted proxy that does not say how it was asked");
 }

@@ -11,8 +11,10 @@
     reason = "the product's rules; tests print and read"
 )]
 
+mod acme;
 mod bad_input;
 mod blango;
+mod certs;
 mod client;
 mod clients;
 mod crash;
@@ -36,11 +38,13 @@ mod one_off;
 mod ordinary;
 mod project;
 mod pty;
+mod redirects;
 mod releases;
 mod restore;
 mod router_policy;
 mod router_settings;
 mod sources;
 mod terminal;
+mod tls_client;
 mod uwsgi;
 mod visitor;

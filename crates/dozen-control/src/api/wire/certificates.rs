@@ -47,7 +47,7 @@ pub struct CertificateEntry {
     pub error: Option<String>,
     /// Tries that failed since the last that did not.
     pub failures: u32,
-    /// Tries that have ended.
+    /// Tries that have ended, a good one with the first client that is shown its certificate.
     pub tries: u32,
 }
 

@@ -1,6 +1,6 @@
 //! Why a try for a certificate failed, and what that means for its order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dozen_model::printable::printable;
 use instant_acme::{Error, Problem};
@@ -35,35 +35,45 @@ pub(crate) struct AcmeFault {
     pub(crate) wait: Option<Option<Duration>>,
     /// The account is not known there any more.
     pub(crate) is_account_gone: bool,
+    /// Asking once more, at once, is likely to help.
+    pub(crate) is_passing: bool,
     text: String,
 }
 
 impl AcmeFault {
     pub(crate) fn new(whose: Whose, text: impl AsRef<str>) -> Self {
         let text: String = printable(text.as_ref(), false).chars().take(LONGEST_DETAIL).collect();
-        Self { whose, wait: None, is_account_gone: false, text }
+        Self { whose, wait: None, is_account_gone: false, is_passing: false, text }
     }
 
     /// A call to the server that failed; `asked` is what its last answer asked to wait.
     pub(crate) fn of_call(what: &str, error: &Error, asked: Option<Duration>) -> Self {
-        match error {
-            Error::Api(problem) => Self::of_problem(what, problem, asked),
-            Error::Timeout(_) => Self::new(Whose::Unreachable, format!("could not {what} in time")),
-            error => Self::new(Whose::Unreachable, format!("could not {what}: {}", with_sources(error))),
-        }
+        let (text, asked) = match error {
+            Error::Api(problem) => return Self::of_problem(what, problem, asked),
+            // It asks to come again later than we wait.
+            Error::Timeout(until) => {
+                let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+                (format!("could not {what} in time"), left)
+            }
+            error => (format!("could not {what}: {}", with_sources(error)), asked),
+        };
+        Self { wait: asked.map(Some), ..Self::new(Whose::Unreachable, text) }
     }
 
-    fn of_problem(what: &str, problem: &Problem, asked: Option<Duration>) -> Self {
+    /// The server's problem with what was asked.
+    pub(crate) fn of_problem(what: &str, problem: &Problem, asked: Option<Duration>) -> Self {
         let kind = problem.r#type.as_deref().unwrap_or_default();
         let kind = kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind);
         let text = format!("could not {what}: {}", told(problem));
         let whose = match (kind, problem.status) {
             ("rateLimited", _) => Whose::Limited,
-            ("serverInternal", _) | (_, Some(500..=599)) => Whose::Unreachable,
+            ("serverInternal" | "badNonce", _) | (_, Some(500..=599)) => Whose::Unreachable,
             _ => Whose::Refused,
         };
         let mut fault = Self::new(whose, text);
         fault.is_account_gone = kind == "accountDoesNotExist";
+        // A nonce is tried some times already; who is unlucky with all of them has lost nothing.
+        fault.is_passing = fault.is_account_gone || kind == "badNonce";
         // Also a server that is out of order may say for how long.
         fault.wait = (whose == Whose::Limited || asked.is_some()).then_some(asked);
         fault

@@ -85,6 +85,8 @@ impl HttpClient for AcmeClient {
         request: http::Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let (call, asked) = (self.inner.request(request), self.asked.clone());
+        // Of an earlier answer, should none come to this one.
+        *asked.0.lock() = None;
         let answered = async move {
             let (parts, body) = call.await.map_err(|error| Error::Other(Box::new(error)))?.into_parts();
             let refused = parts.status.is_client_error() || parts.status.is_server_error();

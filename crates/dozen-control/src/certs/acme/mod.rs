@@ -119,7 +119,10 @@ impl Control {
         let rows = self.store.certificates()?.into_iter().filter(of_acme);
         let first = rows.filter(|row| row.next_try.is_some()).min_by_key(|row| row.next_try);
         Ok(match first {
-            Some(row) if row.next_try <= Some(now()) => Ok(row),
+            Some(mut row) if row.next_try <= Some(now()) => {
+                row.by_tls &= self.speaks_tls();
+                Ok(row)
+            }
             Some(row) => Err(row.next_try),
             None => Err(None),
         })
@@ -129,7 +132,10 @@ impl Control {
     pub(super) fn try_for_certificate(&self, runtime: &tokio::runtime::Runtime, row: &CertificateRow) {
         let names = row.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let kept = match runtime.block_on(order::obtain(self, row)) {
-            Ok((pair, key)) => self.keep_issued(row, &names, pair, key),
+            Ok((pair, key)) => {
+                *self.keeper.unshown.lock() = Some(row.id);
+                self.keep_issued(row, &names, pair, key).inspect_err(|_| *self.keeper.unshown.lock() = None)
+            }
             Err(fault) => self.keep_fault(row, &names, &fault),
         };
         if let Err(error) = kept {
@@ -138,6 +144,7 @@ impl Control {
             self.rest(std::time::Duration::from_secs(5));
         }
         self.give_certificates();
+        *self.keeper.unshown.lock() = None;
     }
 
     fn keep_issued(
@@ -150,7 +157,9 @@ impl Control {
         self.reach_certificate(CertificatePlace::Issued);
         let Pair { chain, not_before, not_after, .. } = pair;
         let issued = Unsealed { chain, key, not_before, not_after }.sealed(self, row.id);
-        self.store.certificate_issued(row.id, &issued, schedule::renewal(row.id, not_before, not_after))?;
+        let now = now();
+        let next = schedule::not_at_once(now, schedule::renewal(row.id, not_before, not_after), not_after);
+        self.store.certificate_issued(row.id, &issued, next)?;
         self.reach_certificate(CertificatePlace::Stored);
         tracing::info!("the certificate of `{names}` was issued and ends on {}", super::pair::day(not_after));
         Ok(())
@@ -164,12 +173,18 @@ impl Control {
         let wait_until = fault.wait.map(|wait| schedule::limited(now, wait));
         let next_try = match wait_until {
             Some(until) => until,
-            None if goes_on => now,
+            None if goes_on || (fault.is_passing && row.failures == 0) => now,
             None => schedule::retry(now, failures),
         };
         let error = fault.to_string();
-        let failed = FailedTry { error: &error, failures, by_tls: goes_on, next_try, wait_until };
+        // Only a validation that failed speaks against the way it was made by.
+        let by_tls = goes_on || (row.by_tls && fault.whose != Whose::Validation);
+        let failed = FailedTry { error: &error, failures, by_tls, next_try, wait_until };
         self.store.certificate_failed(row.id, &failed, fault.ends_the_order())?;
+        if next_try == now {
+            tracing::warn!("no certificate for `{names}` yet: {error}; it is tried again at once");
+            return Ok(());
+        }
         let kept = if row.is_valid_at(now) { "; the one that is shown stays" } else { "" };
         let next = super::pair::day(next_try);
         tracing::error!("no certificate for `{names}`: {error}{kept}; the next try is at {next}");

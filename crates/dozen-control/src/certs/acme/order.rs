@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use dozen_model::certificates::{CertificateName, PrivateKey};
 use instant_acme::{
-    AuthorizationHandle, AuthorizationStatus, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
-    OrderStatus, RetryPolicy,
+    AuthorizationHandle, AuthorizationStatus, ChallengeStatus, ChallengeType, Error, Identifier, NewOrder,
+    Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 
@@ -60,7 +60,15 @@ async fn obtain_from(
     let kept = key_of(control, row)?;
     let key = PrivateKey::new(control.unsealed(ServerSecret::OrderKey(row.id), &kept.sealed_key)?);
     control.reach_certificate(CertificatePlace::OrderRecorded);
-    let mut talk = Talk { control, row, account, order: open(control, row, account, kept.url).await? };
+    let begun = match kept.url {
+        Some(url) => resumed(account, url).await?,
+        None => None,
+    };
+    let order = match begun {
+        Some(order) => order,
+        None => ordered(control, row, account).await?,
+    };
+    let mut talk = Talk { control, row, account, order };
     if talk.order.state().status == OrderStatus::Pending {
         talk.answer_challenges().await?;
     }
@@ -105,24 +113,46 @@ fn key_of(control: &Control, row: &CertificateRow) -> Result<OrderRow, AcmeFault
     control.store.acme_order(row.id, directory)?.ok_or_else(unusable)
 }
 
-/// The order at this URL, or a new one.
-async fn open(
-    control: &Control,
-    row: &CertificateRow,
-    account: &OpenAccount,
-    url: Option<String>,
-) -> Result<Order, AcmeFault> {
-    let failed = |what: &str, error| AcmeFault::of_call(what, &error, account.asked.last());
-    if let Some(url) = url {
-        let found = account.account.order(url).await;
-        return found.map_err(|error| failed("go on with the order", error));
-    }
+/// The order at this URL; `None` when it is over and came to nothing, so that another one is to be
+/// begun: it ended while we were away, or the server has forgotten it.
+async fn resumed(account: &OpenAccount, url: String) -> Result<Option<Order>, AcmeFault> {
+    let mut order = match account.account.order(url).await {
+        Ok(order) => order,
+        Err(Error::Api(problem)) if matches!(problem.status, Some(403 | 404 | 410)) => return Ok(None),
+        Err(error) => {
+            return Err(AcmeFault::of_call("go on with the order", &error, account.asked.last()));
+        }
+    };
+    let is_over = order.state().status == OrderStatus::Invalid
+        && order.state().error.is_none()
+        && reasons(&mut order).await.is_empty();
+    Ok((!is_over).then_some(order))
+}
+
+/// A new order.
+async fn ordered(control: &Control, row: &CertificateRow, account: &OpenAccount) -> Result<Order, AcmeFault> {
     let names: Vec<Identifier> = row.names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let made = account.account.new_order(&NewOrder::new(&names)).await;
-    let order = made.map_err(|error| failed("order the certificate", error))?;
+    let order =
+        made.map_err(|error| AcmeFault::of_call("order the certificate", &error, account.asked.last()))?;
     control.reach_certificate(CertificatePlace::Ordered);
     control.store.set_order_url(row.id, order.url())?;
     Ok(order)
+}
+
+/// What the server says of the names that it could not validate.
+async fn reasons(order: &mut Order) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        if authorization.refresh().await.is_err() || authorization.status == AuthorizationStatus::Valid {
+            continue;
+        }
+        let name = authorization.identifier().to_string();
+        let errors = authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+        reasons.extend(errors.map(|error| format!("{name}: {}", told(error))));
+    }
+    reasons
 }
 
 /// The request for the certificate: its names, and nothing else about us.
@@ -142,7 +172,7 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    fn fault(&self, what: &str, error: &instant_acme::Error) -> AcmeFault {
+    fn fault(&self, what: &str, error: &Error) -> AcmeFault {
         AcmeFault::of_call(what, error, self.account.asked.last())
     }
 
@@ -170,7 +200,7 @@ impl Talk<'_> {
         self.control.reach_certificate(CertificatePlace::ChallengeTold);
         let waited = self.order.poll_ready(&POLLS).await;
         match waited {
-            Ok(OrderStatus::Invalid) | Err(instant_acme::Error::Api(_)) => Err(self.why_invalid().await),
+            Ok(OrderStatus::Invalid) | Err(Error::Api(_)) => Err(self.why_invalid().await),
             Ok(_) => Ok(()),
             Err(error) => Err(self.fault("have the domain validated", &error)),
         }
@@ -220,22 +250,18 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// What the server says of the names that it could not validate.
+    /// Why the order came to nothing.
     async fn why_invalid(&mut self) -> AcmeFault {
-        let mut reasons = Vec::new();
-        let mut authorizations = self.order.authorizations();
-        while let Some(Ok(mut authorization)) = authorizations.next().await {
-            if authorization.refresh().await.is_err() || authorization.status == AuthorizationStatus::Valid {
-                continue;
+        // Some servers give an order the problem of its validation, too: that comes first.
+        let reasons = reasons(&mut self.order).await;
+        match &self.order.state().error {
+            _ if !reasons.is_empty() => AcmeFault::new(Whose::Validation, reasons.join("; ")),
+            Some(problem) => AcmeFault::of_problem("have the certificate issued", problem, None),
+            None => {
+                let text = "the ACME server did not validate it and gives no reason";
+                AcmeFault::new(Whose::Validation, text)
             }
-            let name = authorization.identifier().to_string();
-            let errors = authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
-            reasons.extend(errors.map(|error| format!("{name}: {}", told(error))));
         }
-        if reasons.is_empty() {
-            reasons.push("the ACME server did not validate it and gives no reason".into());
-        }
-        AcmeFault::new(Whose::Validation, reasons.join("; "))
     }
 
     /// Waits for the certificate and takes it.

@@ -11,7 +11,7 @@ const ROUTER_READER: &str = include_str!("router.rs");
 const SERVICES_READER: &str = include_str!("services.rs");
 
 /// Each reader that lists its keys: its source, its name, and its chapter of the page.
-const READERS: [(&str, &str, &str); 12] = [
+const READERS: [(&str, &str, &str); 14] = [
     (SECTION_READERS, "app", "app"),
     (CONFIG_READER, "detailed", "config"),
     (SERVICES_READER, "declaration", "services.NAME"),
@@ -21,6 +21,8 @@ const READERS: [(&str, &str, &str); 12] = [
     (SECTION_READERS, "limits", "limits"),
     (SECTION_READERS, "drain", "drain"),
     (ROUTER_READER, "settings", "router"),
+    (ROUTER_READER, "redirect", "[router.redirects]"),
+    (ROUTER_READER, "hsts_table", "router.hsts"),
     (SECTION_READERS, "build", "build"),
     (SECTION_READERS, "system", "system"),
     (SECTION_READERS, "stage", "stages.NAME"),

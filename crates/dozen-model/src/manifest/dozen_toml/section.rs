@@ -1,6 +1,6 @@
 //! A table of `dozen.toml` and its entries, each knowing its line and its full key.
 
-use std::{fmt::Display, str::FromStr};
+use std::{fmt::Display, ops::Range, str::FromStr};
 
 use toml_edit::{Document, Item, Key, TableLike};
 
@@ -15,6 +15,8 @@ pub(super) struct Section<'a> {
     source: &'a str,
     /// Empty for the file itself, else `health` or `formation.web`.
     path: String,
+    /// Where it begins.
+    offset: usize,
     table: &'a dyn TableLike,
 }
 
@@ -30,7 +32,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Section<'a> {
     /// The file itself.
     pub(super) fn whole(document: &'a Document<&'a str>) -> Self {
-        Self { source: document.raw(), path: String::new(), table: document.as_table() }
+        Self { source: document.raw(), path: String::new(), offset: 0, table: document.as_table() }
     }
 
     /// Refuses any key that is not one of `known`, suggesting the nearest.
@@ -84,6 +86,12 @@ impl<'a> Section<'a> {
     ) -> Result<Option<T>, ManifestError> {
         self.entry(name).map(|entry| entry.parsed(parse)).transpose()
     }
+
+    /// An error about the table as a whole.
+    pub(super) fn bad(&self, reason: impl Into<String>) -> ManifestError {
+        let kind = ManifestErrorKind::BadValue { key: self.path.clone(), reason: reason.into(), hint: None };
+        ManifestError { file: FILE, line: Some(line_of(self.source, self.offset)), kind }
+    }
 }
 
 impl<'a> Entry<'a> {
@@ -113,7 +121,24 @@ impl<'a> Entry<'a> {
     /// The value as a table.
     pub(super) fn section(&self) -> Result<Section<'a>, ManifestError> {
         let table = self.item.as_table_like().ok_or_else(|| self.wrong_type("a table"))?;
-        Ok(Section { source: self.source, path: self.path.clone(), table })
+        Ok(Section { source: self.source, path: self.path.clone(), offset: self.offset, table })
+    }
+
+    /// The value as a list of tables, of either notation.
+    pub(super) fn sections(&self) -> Result<Vec<Section<'a>>, ManifestError> {
+        let wrong = || self.wrong_type("a list of tables");
+        let section = |table: &'a dyn TableLike, span: Option<Range<usize>>| {
+            let offset = span.map_or(self.offset, |span| span.start);
+            Section { source: self.source, path: self.path.clone(), offset, table }
+        };
+        if let Some(tables) = self.item.as_array_of_tables() {
+            return Ok(tables.iter().map(|table| section(table, table.span())).collect());
+        }
+        let inline = |value: &'a toml_edit::Value| {
+            let table = value.as_inline_table().ok_or_else(wrong)?;
+            Ok(section(table, value.span()))
+        };
+        self.item.as_array().ok_or_else(wrong)?.iter().map(inline).collect()
     }
 
     /// The value as text.

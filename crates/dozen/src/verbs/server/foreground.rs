@@ -40,6 +40,7 @@ fn run_control(settings: ServerSettings) -> Result<(), CliError> {
         run: settings.run,
         listen: settings.listen,
         listen_https: settings.listen_https,
+        https_port: settings.https_port,
         acme: settings.acme,
         trusted_proxies: settings.trusted_proxies,
         router_limits: settings.router_limits,

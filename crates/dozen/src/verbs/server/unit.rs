@@ -76,6 +76,9 @@ fn own_settings(settings: &ServerSettings) -> Vec<String> {
         let listen: Vec<String> = settings.listen_https.iter().map(ToString::to_string).collect();
         environment.push(setting("DOZEN_LISTEN_HTTPS", OsStr::new(&listen.join(","))));
     }
+    if let Some(port) = settings.https_port {
+        environment.push(setting("DOZEN_HTTPS_PORT", OsStr::new(&port.to_string())));
+    }
     if !settings.trusted_proxies.is_empty() {
         let proxies: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
         environment.push(setting("DOZEN_TRUSTED_PROXIES", OsStr::new(&proxies.join(","))));

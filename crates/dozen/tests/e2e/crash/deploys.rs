@@ -28,8 +28,14 @@ pub(crate) struct HeldHost {
 
 impl HeldHost {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further settings.
+    pub(crate) fn start_with(env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let host = TestHost::start_with(&[("DOZEN_BARRIERS", folder.path().to_str().expect("a path"))]);
+        let barriers = ("DOZEN_BARRIERS", folder.path().to_str().expect("a path"));
+        let host = TestHost::start_with(&[env, &[barriers]].concat());
         Self { host, folder }
     }
 

@@ -5,7 +5,7 @@
 mod adoption;
 mod builds;
 mod changes;
-mod deploys;
+pub(crate) mod deploys;
 mod destroy;
 mod failures;
 mod first;
