@@ -132,6 +132,10 @@ impl Host {
         self.browser().get(host, path).unwrap()
     }
 
+    pub(crate) fn get_or_none(&self, host: &str, path: &str) -> Option<Reply> {
+        self.browser().get(host, path)
+    }
+
     pub(crate) fn pid(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child.lock())
     }
