@@ -11,18 +11,23 @@ use std::{pin::pin, rc::Rc, time::Duration};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::sleep;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     answer, attempt,
     client_stream::ClientStream,
     connection::Client,
     forward::Answer,
+    front_http1::LAST_REQUEST,
     h2_answer::{self, H2Answer},
     h2_body::H2Body,
     h2_request::{Reach, write_head},
     h2_traffic::{Streams, Traffic, Watched},
     http1::request::{self, Refusal},
+    lingering::Lingering,
     service,
     status::Counters,
     watchdog::Watchdog,
@@ -84,7 +89,7 @@ pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream, reach: Reach
             // in the midst of it, not the answer to a ping.
             .keep_alive_interval(QUIET)
             .keep_alive_timeout(limits.header_read)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Lingering::new(stream, limits.idle)), service)
     );
     let mut stopping = client.room.stopping.clone();
     // How long it may stay open without a stream after it was told to go.
@@ -95,9 +100,8 @@ pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream, reach: Reach
             GOODBYE
         }
         () = traffic.quiet_for(limits.header_read, limits.keep_alive) => GOODBYE,
-        // Only the end of the process closes the channel. The last part of an answer may still wait
-        // for a slow client.
-        _ = stopping.wait_for(|now| *now != Stopping::No) => limits.idle,
+        // The last part of an answer may still wait for a slow client.
+        () = drained(&mut stopping, &traffic) => limits.idle,
     };
     connection.as_mut().graceful_shutdown();
     traffic.wait_anew();
@@ -110,6 +114,14 @@ pub(crate) async fn serve(client: Rc<Client>, stream: ClientStream, reach: Reach
         () = abused => {}
         () = traffic.quiet_for(patience, patience) => {}
     }
+}
+
+/// Ready at the drain. A client that has come and not asked yet gets its first answer here: not all
+/// understand that they are sent elsewhere with it.
+async fn drained(stopping: &mut watch::Receiver<Stopping>, traffic: &Traffic) {
+    // Only the end of the process closes the channel.
+    let _ = stopping.wait_for(|now| *now != Stopping::No).await;
+    let _ = timeout(LAST_REQUEST, traffic.begun()).await;
 }
 
 fn note_end(ended: hyper::Result<()>) {

@@ -54,7 +54,7 @@ use crate::{
 /// Empty lines that may come before a request.
 const EMPTY_LINES: u32 = 4;
 /// At the drain, for a request that is on its way over a silent connection.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
+pub(crate) const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// For a client to read the last answer while it still sends what nobody takes.
 const LINGER: Duration = Duration::from_secs(5);
 /// Room for the head of a request that is kept for the next one.

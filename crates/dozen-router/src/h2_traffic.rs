@@ -37,6 +37,7 @@ const REFILL: Duration = Duration::from_millis(50);
 pub(crate) struct Traffic {
     open: Cell<usize>,
     taken: Cell<u64>,
+    begun: Notify,
     /// When the connection began, or its last stream ended.
     quiet_since: Cell<Instant>,
     allowance: Cell<u32>,
@@ -53,6 +54,7 @@ impl Traffic {
         Self {
             open: Cell::new(0),
             taken: Cell::new(0),
+            begun: Notify::new(),
             quiet_since: Cell::new(now),
             allowance: Cell::new(ALLOWANCE),
             refilled: Cell::new(now),
@@ -72,6 +74,13 @@ impl Traffic {
     /// Whether the client has broken off too much.
     pub(crate) fn is_abused(&self) -> bool {
         self.is_abused.get()
+    }
+
+    /// Ready once there has been a stream.
+    pub(crate) async fn begun(&self) {
+        while self.taken.get() == 0 {
+            self.begun.notified().await;
+        }
     }
 
     /// Ready when the client has broken off too much.
@@ -127,6 +136,7 @@ impl Open {
     fn count(traffic: &Rc<Traffic>, flow: Rc<Flow>) -> Self {
         traffic.open.set(traffic.open.get() + 1);
         traffic.taken.set(traffic.taken.get() + 1);
+        traffic.begun.notify_waiters();
         Self { traffic: Rc::clone(traffic), flow }
     }
 }

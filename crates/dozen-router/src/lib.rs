@@ -57,6 +57,7 @@ mod host;
 mod http1;
 mod http_challenge;
 mod launch;
+mod lingering;
 mod listen;
 mod meter;
 mod metrics;

@@ -140,6 +140,14 @@ impl Host {
         rustix::process::Pid::from_child(&self.child.lock())
     }
 
+    /// Memory that its process has in use, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// kill -9, and a new process with the same sockets.
     pub(crate) fn kill_and_restart(&self) {
         self.kill();

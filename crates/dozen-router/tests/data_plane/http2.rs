@@ -305,13 +305,6 @@ fn too_large_a_head_is_refused_and_the_connection_goes_on() {
     assert_eq!(app.seen.lock().len(), 1);
 }
 
-/// Memory that a process has in use, in KiB.
-fn memory(host: &Host) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid().as_raw_nonzero())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[test]
 fn requests_that_are_broken_off_again_and_again_end_the_connection() {
     let began = Arc::new(AtomicUsize::new(0));
@@ -324,7 +317,7 @@ fn requests_that_are_broken_off_again_and_again_end_the_connection() {
     // All at once, so that most are reset before they are looked at; and one by one, each looked at
     // and on its way to the app.
     for pings in [false, true] {
-        let before = (memory(&host), began.load(SeqCst));
+        let before = (host.memory(), began.load(SeqCst));
         let mut frames = connect(&host, &authority);
         let mut sent = 0;
         let ended = (0..100_000).find_map(|_| {
@@ -339,7 +332,7 @@ fn requests_that_are_broken_off_again_and_again_end_the_connection() {
         assert!(ended.is_some() || reason.is_some(), "{sent} were taken");
         assert!(reason.is_some(), "it is told so");
         assert!(sent < 100_000, "{sent}");
-        let (memory, seen) = (memory(&host) - before.0.min(memory(&host)), began.load(SeqCst) - before.1);
+        let (memory, seen) = (host.memory() - before.0.min(host.memory()), began.load(SeqCst) - before.1);
         assert!(memory < 16 << 10, "{memory} KiB more");
         assert!(seen < 1000, "{seen} reached the app");
     }
@@ -356,18 +349,18 @@ fn requests_that_are_broken_off_again_and_again_end_the_connection() {
 fn a_head_without_an_end_ends_the_connection() {
     let app = App::says("yes");
     let (host, authority) = serving(&app);
-    let before = memory(&host);
+    let before = host.memory();
     for part in [0, 16_000] {
         let mut frames = connect(&host, &authority);
         frames.send(kind::HEADERS, 1, 1, &get("/").encoded());
         let field = Head::new(&[("x", &"y".repeat(part))]).encoded();
-        let sent = (0..100_000).find(|_| {
+        let sent = (0..200_000).find(|_| {
             frames.try_send(kind::CONTINUATION, 0, 1, if part == 0 { &[] } else { &field }).is_err()
         });
         assert!(frames.goes_away().is_some(), "part of {part}, {sent:?} sent");
-        assert!(sent.is_some_and(|sent| sent < 50_000), "{sent:?}");
+        assert!(sent.is_some_and(|sent| sent < 150_000), "{sent:?}");
     }
-    let more = memory(&host).saturating_sub(before);
+    let more = host.memory().saturating_sub(before);
     assert!(more < 16 << 10, "{more} KiB more");
     assert_eq!(app.seen.lock().len(), 0);
 }

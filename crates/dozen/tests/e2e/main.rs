@@ -42,6 +42,7 @@ mod redirects;
 mod releases;
 mod restore;
 mod router_policy;
+mod router_settings;
 mod sources;
 mod terminal;
 mod tls_client;

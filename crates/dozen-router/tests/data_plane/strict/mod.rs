@@ -11,6 +11,7 @@
 mod case;
 mod differential;
 mod generator;
+mod h2;
 mod hostile;
 mod leftovers;
 mod peers;

@@ -1,6 +1,9 @@
-//! Real clients through the router: curl, wrk, a WebSocket library of Python, a browser.
+//! Real clients through the router: curl, wrk, a WebSocket library of Python, a browser. Those that
+//! come by TLS are in [`secure`].
 //!
 //! The app is a server of Python's standard library, so whatever goes wrong is the router's doing.
+
+mod secure;
 
 use std::{
     path::Path,
@@ -18,7 +21,12 @@ const HOST: &str = "clients.localhost";
 
 /// A host that runs the app for clients.
 fn serving() -> TestHost {
-    let host = TestHost::start();
+    serving_with(&[])
+}
+
+/// The same with these settings.
+fn serving_with(env: &[(&str, &str)]) -> TestHost {
+    let host = TestHost::start_with(env);
     host.up(&Project::with(
         "clients",
         &[
@@ -116,47 +124,56 @@ fn wrk_meets_no_error() {
 }
 
 const WEBSOCKETS: &str = r#"
-import asyncio, sys, websockets
+import asyncio, ssl, sys, websockets
 
-async def one(uri, number):
-    async with websockets.connect(uri, proxy=None) as socket:
+async def one(uri, number, **more):
+    async with websockets.connect(uri, proxy=None, **more) as socket:
         for message in [f"hello {number}", "", "x" * 70_000, b"\x00\xff" * 500]:
             await socket.send(message)
             assert await socket.recv() == message, number
         await (await socket.ping())
 
-async def main(uri):
-    await asyncio.gather(*(one(uri, number) for number in range(20)))
+async def main(uri, ca=None):
+    more = {"ssl": ssl.create_default_context(cafile=ca)} if ca else {}
+    await asyncio.gather(*(one(uri, number, **more) for number in range(20)))
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))
 print("all echoed")
 "#;
+
+/// Runs a script with packages of PyPI, where the host's name is this machine.
+fn python(host: &TestHost, packages: &[&str], script: &str, words: &[&str]) -> Ran {
+    let target = host.home().join("packages");
+    let run = |words: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(words).env("PYTHONPATH", &target).env("HOME", host.home()).current_dir(host.home());
+        Ran::from(command.output().expect("python3")).succeeds()
+    };
+    let target = target.to_string_lossy();
+    if !packages.is_empty() {
+        run(&[&["-m", "pip", "install", "--quiet", "--target", &target], packages].concat());
+    }
+    // Its resolver does not know the name on every machine.
+    let script = format!(
+        "import socket\nfind = socket.getaddrinfo\n\
+         socket.getaddrinfo = lambda name, *rest, **more: find('127.0.0.1', *rest, **more)\n{script}"
+    );
+    run(&[&["-c", &script], words].concat())
+}
 
 #[test]
 fn a_websocket_library_of_python_talks_through_the_router() {
     let host = serving();
-    let packages = host.home().join("packages");
-    let python = |words: &[&str]| {
-        let mut command = Command::new("python3");
-        command.args(words).env("PYTHONPATH", &packages).env("HOME", host.home()).current_dir(host.home());
-        Ran::from(command.output().expect("python3"))
-    };
-    let target = packages.to_string_lossy().into_owned();
-    python(&["-m", "pip", "install", "--quiet", "--target", &target, "websockets==15.0.1"]).succeeds();
     let uri = format!("ws://{HOST}:{}/socket", host.port());
-    // Its resolver does not know the host's name on every machine.
-    let script = format!(
-        "import socket\nfind = socket.getaddrinfo\n\
-         socket.getaddrinfo = lambda name, *rest, **more: find('127.0.0.1', *rest, **more)\n{WEBSOCKETS}"
-    );
-    assert_eq!(python(&["-c", &script, &uri]).succeeds().stdout, "all echoed\n");
+    let ran = python(&host, &["websockets==15.0.1"], WEBSOCKETS, &[&uri]);
+    assert_eq!(ran.stdout, "all echoed\n");
 }
 
 /// A browser, ended with the test.
 struct Browser(Child);
 
 impl Browser {
-    fn open(host: &TestHost, url: &str) -> Self {
+    fn open(host: &TestHost, words: &[&str]) -> Self {
         let profile = format!("--user-data-dir={}", host.home().join("profile").display());
         let mut command = Command::new("chromium");
         command.args([
@@ -171,7 +188,7 @@ impl Browser {
             "--no-proxy-server",
             "--disable-dev-shm-usage",
         ]);
-        command.args([&profile, url]).env("HOME", host.home()).current_dir(host.home());
+        command.arg(profile).args(words).env("HOME", host.home()).current_dir(host.home());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().expect("chromium"))
     }
@@ -185,16 +202,21 @@ impl Drop for Browser {
     }
 }
 
+/// What the page at this address reports, when it has done all it does.
+fn reported(host: &TestHost, words: &[&str]) -> String {
+    let _browser = Browser::open(host, words);
+    wait_for("the page's report", Duration::from_secs(60), || {
+        let reported = client::get(host.port(), HOST, "/reported").body;
+        (!reported.is_empty()).then_some(reported)
+    })
+}
+
 #[test]
 fn a_browser_gets_a_page_its_events_and_a_websocket() {
     if !is_installed("chromium") {
         return;
     }
     let host = serving();
-    let _browser = Browser::open(&host, &url(&host, "/page"));
-    let reported = wait_for("the page's report", Duration::from_secs(60), || {
-        let reported = client::get(host.port(), HOST, "/reported").body;
-        (!reported.is_empty()).then_some(reported)
-    });
-    assert_eq!(reported, "echo hello, events 0,1,2, pages 30");
+    let reported = reported(&host, &[&url(&host, "/page")]);
+    assert_eq!(reported, "http/1.1: echo hello, events 0,1,2, pages 30, upload length 300000");
 }

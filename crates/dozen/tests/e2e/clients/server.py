@@ -6,6 +6,7 @@ import os
 import signal
 import struct
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FILE = bytes(range(256)) * 4096
@@ -32,6 +33,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(page.read(), Content_Type="text/html")
         elif self.path == "/events":
             self.events()
+        elif self.path == "/slow":
+            time.sleep(1)
+            self.answer(b"late")
         elif self.path == "/file":
             self.file()
         elif self.path == "/reported":
