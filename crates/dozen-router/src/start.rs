@@ -7,7 +7,7 @@
 
 use std::{
     process::ExitCode,
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
 };
 
@@ -20,13 +20,12 @@ use tokio::{
 
 use crate::{
     access_files::{self, AccessFiles},
-    access_log::Batch,
     board::Board,
     certificates::Certificates,
     control_socket::ControlSocket,
     crowd::Crowd,
     error::RouterError,
-    listen::{self, Listener},
+    listen::{self, Listener, ListenerKind},
     meter::Thread,
     options::{Limits, RouterOptions},
     privilege,
@@ -62,7 +61,9 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let certificates = Arc::new(Certificates::load(&options.state_dir));
     let tls = Arc::new(Tls::new(Arc::clone(&certificates), Arc::clone(&board))?);
     let counters = Arc::new(Counters::new(threads));
-    let (files, log_writer) = start_log(&options, &board, &counters)?;
+    let (files, log_writer) = access_files::start(access_files(&options, &counters, &board))
+        .map_err(|source| RouterError::Start { what: "start the access log", source })?;
+
     let (ejections, prober) =
         Prober { board: Arc::clone(&board), counters: Arc::clone(&counters), files: files.clone() }
             .start()
@@ -72,6 +73,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     let (ended, workers_end) = mpsc::unbounded_channel();
     let trusted_proxies: Arc<[AddressRange]> = options.trusted_proxies.into();
     let crowd = Arc::new(Crowd::default());
+    let https_port = https_port(&options.listeners);
     let make_worker = |index| Worker {
         thread: Thread { index, of: threads },
         board: Arc::clone(&board),
@@ -80,6 +82,7 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
         limits: options.limits,
         trusted_proxies: Arc::clone(&trusted_proxies),
         tls: Arc::clone(&tls),
+        https_port,
         files: files.clone(),
         ejections: ejections.clone(),
         stopping: stopping.clone(),
@@ -114,20 +117,15 @@ fn run(options: RouterOptions) -> Result<ExitCode, RouterError> {
     Ok(if lost { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-fn start_log(
-    options: &RouterOptions,
-    board: &Arc<Board>,
-    counters: &Arc<Counters>,
-) -> Result<(SyncSender<Batch>, JoinHandle<()>), RouterError> {
-    access_files::start(AccessFiles {
+fn access_files(options: &RouterOptions, counters: &Arc<Counters>, board: &Arc<Board>) -> AccessFiles {
+    AccessFiles {
         dir: options.access_dir.clone(),
         file_bytes: options.limits.access_file_bytes,
         kept: options.limits.access_files,
         pause: access_files::PAUSE,
         counters: Arc::clone(counters),
         board: Arc::clone(board),
-    })
-    .map_err(|source| RouterError::Start { what: "start the access log", source })
+    }
 }
 
 /// Each client connection may need a descriptor to an app; the rest is for files and the like.
@@ -150,6 +148,13 @@ fn threads_for(listeners: &[Listener]) -> Option<usize> {
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address().ok()).collect();
     let at = |address| addresses.iter().filter(|other| *other == address).count();
     addresses.iter().map(at).max().map(|most| most.min(MAX_THREADS))
+}
+
+/// The port that clients are sent to: 443 where it is one of several.
+fn https_port(listeners: &[Listener]) -> Option<u16> {
+    let tls = listeners.iter().filter(|listener| listener.kind == ListenerKind::Tls);
+    let ports: Vec<u16> = tls.filter_map(|listener| Some(listener.address().ok()?.port())).collect();
+    ports.iter().find(|port| **port == 443).or(ports.first()).copied()
 }
 
 /// Spreads each address over all threads; those of one address follow each other.
