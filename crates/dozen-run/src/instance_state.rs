@@ -22,14 +22,6 @@ impl InstanceState {
         Self { reported, shim_lost: false }
     }
 
-    /// Keeps why the last launch came to nothing: a shim forgets it as soon as it tries again,
-    /// and then nobody could say any more why the first try ended.
-    pub(crate) fn keep_launch_error_of(&mut self, before: &Self) {
-        if self.reported.launch_error.is_none() && self.reported.last_exit == before.reported.last_exit {
-            self.reported.launch_error.clone_from(&before.reported.launch_error);
-        }
-    }
-
     /// Whether it ended and will not be started again.
     pub fn has_ended(&self) -> bool {
         self.reported.has_ended()
@@ -156,18 +148,6 @@ mod tests {
         let again = state(Phase::Running, 3, Some((5, ExitStatus::Signal(11))));
         assert_eq!(again.exit_after(1), Some(ExitReason::Signal(11)));
         assert_eq!(again.exit_after(2), None);
-    }
-
-    #[test]
-    fn why_a_launch_came_to_nothing_outlives_the_next_try() {
-        let mut failed = state(Phase::Backoff { until: 0 }, 1, Some((5, ExitStatus::LaunchFailed)));
-        failed.reported.launch_error = Some("no program".into());
-        let mut next = state(Phase::Starting, 2, Some((5, ExitStatus::LaunchFailed)));
-        next.keep_launch_error_of(&failed);
-        assert_eq!(next.last_exit(), Some(ExitReason::NotStarted("no program".into())));
-        let mut other = state(Phase::Backoff { until: 0 }, 2, Some((9, ExitStatus::Code(1))));
-        other.keep_launch_error_of(&failed);
-        assert_eq!(other.reported.launch_error, None);
     }
 
     #[test]

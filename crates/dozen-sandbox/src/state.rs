@@ -43,7 +43,7 @@ pub struct InstanceState {
     pub started_at: u64,
     /// How the last incarnation that ended did so.
     pub last_exit: Option<Exit>,
-    /// Why the last launch came to nothing, if it did.
+    /// Why the incarnation of `last_exit` never ran, if it did not; it stays while the next one starts.
     pub launch_error: Option<String>,
     /// A stop was asked for.
     pub stop: Option<StopState>,

@@ -39,11 +39,8 @@ struct Inner {
 
 impl Board {
     /// Records a state and tells everyone; the same state again is no news.
-    pub(super) fn post(&self, id: &LaunchId, mut state: InstanceState) {
+    pub(super) fn post(&self, id: &LaunchId, state: InstanceState) {
         let mut inner = self.inner.lock();
-        if let Some(before) = inner.states.get(id) {
-            state.keep_launch_error_of(before);
-        }
         if inner.states.get(id) == Some(&state) {
             return;
         }

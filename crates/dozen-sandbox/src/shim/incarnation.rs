@@ -109,7 +109,6 @@ impl Shim {
         self.state.incarnation += 1;
         self.state.phase = Phase::Starting;
         self.state.started_at = unix_nanos();
-        self.state.launch_error = None;
         (self.state.init, self.state.main) = (None, None);
         self.log.begin_incarnation(self.state.incarnation);
         match self.launch() {

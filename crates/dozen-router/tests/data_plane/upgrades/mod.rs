@@ -18,6 +18,11 @@ use std::{
     time::Duration,
 };
 
+use dozen_model::{
+    manifest::{HttpsRedirect, RouterSettings},
+    route_policy::RoutePolicy,
+    route_table::StageRoute,
+};
 use load::{Kind, Load};
 
 use crate::{
@@ -97,7 +102,10 @@ struct Site {
 impl Site {
     fn start() -> Arc<Self> {
         let (host, authority, app) = (Host::start(), Authority::new(), app());
-        host.route(vec![stage("one", &[("1", app.address)])]);
+        // Its clients come in the clear as well as by TLS.
+        let declared = RouterSettings { https: Some(HttpsRedirect::Off), ..RouterSettings::default() };
+        let policy = RoutePolicy { declared, ..RoutePolicy::default() };
+        host.route(vec![StageRoute { policy, ..stage("one", &[("1", app.address)]) }]);
         host.show(vec![authority.certificate(&["one.test"])]);
         let [full, resumed] = [const { AtomicUsize::new(0) }; 2];
         Arc::new(Self { host, authority, _app: app, full, resumed })
