@@ -30,7 +30,7 @@ fn certificates(site: &Site) -> Result<String, TaskError> {
     ))
 }
 
-/// A route table in which each host is an app with one instance.
+/// A route table in which each host is an app with one instance, in the clear and over TLS alike.
 fn table(site: &Site) -> String {
     let mut text = String::from(r#"{"generation":1,"bare_hosts":["server.test"],"stages":["#);
     for number in 1..=site.hosts {
@@ -39,7 +39,7 @@ fn table(site: &Site) -> String {
         // Writing to a string cannot go wrong.
         let _ = write!(
             text,
-            r#"{{"app":"a{number}","stage":"production","release":1,"domains":["{host}"],"target":{{"endpoints":[{{"id":"a{number}-1","instance":"web.1","release":1,"address":{{"tcp":"127.0.0.1:{}"}}}}]}}}}{comma}"#,
+            r#"{{"app":"a{number}","stage":"production","release":1,"domains":["{host}"],"policy":{{"declared":{{"https":"off"}}}},"target":{{"endpoints":[{{"id":"a{number}-1","instance":"web.1","release":1,"address":{{"tcp":"127.0.0.1:{}"}}}}]}}}}{comma}"#,
             site.upstream,
         );
     }
